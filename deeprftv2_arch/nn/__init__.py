@@ -1,0 +1,1 @@
+"""Building blocks of the networks: torch only, no registry, no BasicSR, no option dicts."""
