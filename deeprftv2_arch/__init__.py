@@ -1,7 +1,7 @@
-"""DeepRFTv2 for BasicSR: importing this package registers its networks, losses, data sets, metrics and models."""
-
-from deeprftv2_arch.toolbox import register_all
+"""DeepRFTv2 for BasicSR: importing this package registers its networks, data sets, losses, metrics and models."""
 
 __version__ = '0.1.0'
+
+from deeprftv2_arch.registration import register_all
 
 register_all()
