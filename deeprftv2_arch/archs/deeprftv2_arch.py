@@ -1,0 +1,223 @@
+"""DeepRFTv2: decoupled multi-scale reversible UNets with Fourier kernel estimators (paper figures 3 (d) and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deeprftv2_arch.nn.fke import FourierKernelEstimator
+from deeprftv2_arch.nn.pyramid import image_pyramid
+from deeprftv2_arch.nn.reversible import Slots, run_reversible
+from deeprftv2_arch.nn.stack import BlockStack
+from deeprftv2_arch.nn.unet import LatentFusion, SubDecoder, SubEncoder
+from deeprftv2_arch.nn.windows import Windows
+
+
+class ScaleUNet(nn.Module):
+    """What one column has at one scale: sub-encoder, sub-decoder, head, and the estimator as its tail."""
+
+    def __init__(
+        self,
+        encoder: SubEncoder,
+        fusion: LatentFusion | None,
+        decoder: SubDecoder,
+        head: nn.Conv2d,
+        fke: FourierKernelEstimator | None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.fusion = fusion
+        self.decoder = decoder
+        self.head = head
+        self.fke = fke
+
+    @property
+    def feature(self) -> str:
+        """The map that is handed to the next column and to the finer scale: ``f`` of the estimator, ``d`` without."""
+        return 'd' if self.fke is None else 'f'
+
+
+class Column(nn.Module):
+    """One decoupled multi-scale UNet. ``unets`` holds the scales, full resolution first."""
+
+    def __init__(self, unets: Sequence[ScaleUNet]) -> None:
+        super().__init__()
+        self.unets = nn.ModuleList(unets)
+
+    def run(self, slots: Slots) -> None:
+        """Encode from fine to coarse, then decode from coarse to fine; scale n reads and writes the maps ``n.*``."""
+        for scale, unet in enumerate(self.unets):
+            finer = str(scale - 1) if scale else None
+            unet.encoder.run(slots, str(scale), f'image{scale}', f'{scale}.{unet.feature}', finer)
+        for scale, unet in reversed(list(enumerate(self.unets))):
+            name, image = str(scale), f'image{scale}'
+            if unet.fusion is not None:
+                latent = f'{scale}.s{len(unet.encoder.levels)}'
+                slots.replace(latent, unet.fusion, f'{scale + 1}.{unet.feature}', latent)
+            unet.decoder.run(slots, name)
+            slots.emit(name, unet.head, f'{scale}.d', plus=image)
+            if unet.fke is not None:
+                unet.fke.run(slots, name, f'{scale}.d', image)
+
+
+@ARCH_REGISTRY.register()
+class DeepRFTv2(nn.Module):
+    """The deblurring network of the paper. The defaults are DeepRFTv2-B as trained on GoPro.
+
+    Args:
+        in_channels: Channels K of the image.
+        width: Channels C of the first level; every level has twice the channels of the one before.
+        num_blocks: Blocks of each level, fine to coarse; encoder and decoder have the same.
+        block_types: One list per scale, full resolution first, with one name per level: ``naf``, ``nafevs``,
+            ``localnaf``, ``localnafevs``. DeepRFTv2-S has ``naf`` everywhere.
+        num_columns: UNets in a row ("num" of the paper's table 6).
+        reversible: Recompute in backward instead of storing; same results, less memory, about a third more time.
+        fke: Whether the columns end in Fourier kernel estimators.
+        train_size: Side of the training crops in pixels; sets the pooling window of the local block types.
+        scan_window: Windows of the selective scan of ``localnafevs`` at full resolution in pixels; None for none.
+        fke_window: Windows of the estimators at full resolution in pixels, where the image is larger; None for none.
+            Hard windows in training, blended ones in evaluation mode.
+        fke_overlap: Pixels shared by neighbouring estimator windows at full resolution.
+        tile: In evaluation mode, run larger images in blended tiles of this many pixels; None for the whole image.
+        tile_overlap: Pixels shared by neighbouring tiles.
+        zero_init_tails: Start with zero in the last convolution of every output, so that the untrained network returns
+            its input. Not published; shortens short trainings.
+
+    Shape:
+        (N, K, H, W), RGB in [0, 1], any H, W >= 1 -> (N, K, H, W), not clamped. Inside, the image is padded with zeros
+        at the bottom and the right to the next multiple of :attr:`size_multiple`, as in the published validation.
+
+    Raises:
+        ValueError: Options that do not fit together; the message names them.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        width: int = 48,
+        num_blocks: Sequence[int] = (1, 4, 8),
+        block_types: Sequence[Sequence[str]] = (('naf', 'nafevs', 'nafevs'), ('naf', 'naf', 'naf')),
+        num_columns: int = 2,
+        reversible: bool = True,
+        fke: bool = True,
+        train_size: int | None = None,
+        scan_window: int | None = None,
+        fke_window: int | None = None,
+        fke_overlap: int = 0,
+        tile: int | None = None,
+        tile_overlap: int = 0,
+        zero_init_tails: bool = False,
+    ) -> None:
+        super().__init__()
+        levels, scales = len(num_blocks), len(block_types)
+        if levels < 2:
+            raise ValueError(f'num_blocks needs at least two levels, got {list(num_blocks)}')
+        if scales < 1 or any(len(types) != levels for types in block_types):
+            raise ValueError(
+                f'block_types needs one list per scale with one name per level; num_blocks has {levels} levels, got '
+                f'{[list(types) for types in block_types]}'
+            )
+        if num_columns < 1 or width < 1 or min(num_blocks) < 0:
+            raise ValueError(
+                f'num_columns and width must be at least 1 and num_blocks not negative, got {num_columns}, {width} '
+                f'and {list(num_blocks)}'
+            )
+        self.num_scales, self.reversible = scales, reversible
+        self.size_multiple = 2 ** (levels + scales - 2)
+        self.tiles = self._scale_windows('tile', tile, tile_overlap)
+        self._scale_windows('fke_window', fke_window, fke_overlap)
+        widths = [width * 2**level for level in range(levels)]
+
+        def shrink(pixels: int | None, factor: int) -> int | None:
+            return None if pixels is None else pixels // factor
+
+        def make_unet(column: int, scale: int) -> ScaleUNet:
+            def make_stack(channels: int, depth: int, level: int) -> BlockStack:
+                factor = 2 ** (scale + level)
+                size = None if train_size is None else train_size / factor
+                return BlockStack(block_types[scale][level], channels, depth, size, shrink(scan_window, factor))
+
+            first = column == 0
+            return ScaleUNet(
+                SubEncoder(in_channels, widths, num_blocks, make_stack, is_first=first, has_finer=scale > 0),
+                LatentFusion(width, widths[-1], 2 ** (levels - 2)) if scale < scales - 1 else None,
+                SubDecoder(widths, num_blocks, make_stack),
+                nn.Conv2d(width, in_channels, 3, padding=1),
+                FourierKernelEstimator(
+                    width, in_channels, first, shrink(fke_window, 2**scale), fke_overlap // 2**scale
+                )
+                if fke
+                else None,
+            )
+
+        self.columns = nn.ModuleList(
+            Column([make_unet(column, scale) for scale in range(scales)]) for column in range(num_columns)
+        )
+        if zero_init_tails:
+            for unet in (unet for column in self.columns for unet in column.unets):
+                for tail in (unet.head, unet.fke.tail) if fke else (unet.head,):
+                    nn.init.zeros_(tail.weight)
+                    nn.init.zeros_(tail.bias)
+
+    def forward(self, x: Tensor, return_all: bool = False) -> Tensor | tuple[list[Tensor], ...]:
+        """Restore an image.
+
+        Args:
+            x: (N, K, H, W) in [0, 1].
+            return_all: Return every output that training supervises.
+
+        Returns:
+            The restored (N, K, H, W): the last output of the last column. With ``return_all`` one list per scale, full
+            resolution first; scale n holds (N, K, H // 2^n, W // 2^n) images in the order head of column 0, estimator
+            of column 0, head of column 1, ... The last of the first list is the restored image.
+        """
+        height, width = x.shape[-2:]
+        padded = F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
+        images = image_pyramid(padded, self.num_scales)
+        if self.tiles is None or self.training or self.tiles[0].covers(*padded.shape[-2:]):
+            outputs = self._restore(images)
+        else:
+            outputs = self._restore_tiles(images)
+        outputs = tuple(
+            [image[..., : max(height >> scale, 1), : max(width >> scale, 1)] for image in scale_outputs]
+            for scale, scale_outputs in enumerate(outputs)
+        )
+        return outputs if return_all else outputs[0][-1]
+
+    def _run_columns(self, slots: Slots) -> None:
+        for column in self.columns:
+            column.run(slots)
+
+    def _restore(self, images: list[Tensor]) -> list[list[Tensor]]:
+        maps = {f'image{scale}': image for scale, image in enumerate(images)}
+        if self.reversible and torch.is_grad_enabled():
+            emitted = run_reversible(self._run_columns, maps, tuple(self.parameters()))
+        else:
+            slots = Slots(maps)
+            self._run_columns(slots)
+            emitted = slots.emitted
+        return [[image for label, image in emitted if label == str(scale)] for scale in range(self.num_scales)]
+
+    def _restore_tiles(self, images: list[Tensor]) -> list[list[Tensor]]:
+        """Tile every scale of the pyramid of the whole image, restore tile by tile, and blend every output."""
+        tiled = [windows.split(image) for windows, image in zip(self.tiles, images)]
+        restored = [self._restore([image[index : index + 1] for image in tiled]) for index in range(len(tiled[0]))]
+        return [
+            [windows.merge(torch.cat(parts), *image.shape[-2:]) for parts in zip(*(tile[scale] for tile in restored))]
+            for scale, (windows, image) in enumerate(zip(self.tiles, images))
+        ]
+
+    def _scale_windows(self, name: str, size: int | None, overlap: int) -> list[Windows] | None:
+        """Windows for every scale; they must halve exactly from scale to scale."""
+        if size is None:
+            return None
+        if size % self.size_multiple or overlap % 2 ** (self.num_scales - 1):
+            raise ValueError(
+                f'{name} must be a multiple of {self.size_multiple} and its overlap of {2 ** (self.num_scales - 1)}, '
+                f'got {size} and {overlap}'
+            )
+        return [Windows(size >> scale, overlap >> scale) for scale in range(self.num_scales)]

@@ -1,0 +1,232 @@
+"""Fourier Kernel Estimator: predicts a blur kernel per channel in Fourier space and applies it (paper section 3.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.reversible import Scaling, Slots
+from deeprftv2_arch.nn.vsblock import VSBlock
+from deeprftv2_arch.nn.windows import Windows
+
+LEVELS = 4
+
+
+class FKEOutput(NamedTuple):
+    """What a Fourier kernel estimator returns.
+
+    Attributes:
+        image: (N, K, H, W), the blurred image plus the predicted residual, K image channels.
+        feature: (N, C, H, W), the convolved feature, handed to the next column and to the next finer scale.
+        residuals: Four (M, C, h, w // 2 + 1) maps on the half spectrum, for the next column's estimator. M is N, or N
+            times the number of windows of size h x w.
+    """
+
+    image: Tensor
+    feature: Tensor
+    residuals: tuple[Tensor, ...]
+
+
+class FourierWindows(nn.Module):
+    """Where the spectrum is taken: over the whole map, or over windows of it.
+
+    Args:
+        size: Side of a window in pixels; a map not larger than this is taken whole. None for never.
+        overlap: Pixels shared by neighbours in evaluation mode, where windows are blended. In training mode they are
+            hard.
+    """
+
+    def __init__(self, size: int | None, overlap: int) -> None:
+        super().__init__()
+        self.hard = None if size is None else Windows(size)
+        self.blended = None if size is None else Windows(size, overlap)
+
+    def _current(self, height: int, width: int) -> Windows | None:
+        windows = self.hard if self.training else self.blended
+        return None if windows is None or windows.covers(height, width) else windows
+
+    def split(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (M, C, h, w)."""
+        windows = self._current(*x.shape[-2:])
+        return x if windows is None else windows.split(x)
+
+    def merge(self, parts: Tensor, height: int, width: int) -> Tensor:
+        """(M, C, h, w) -> (N, C, height, width)."""
+        windows = self._current(height, width)
+        return parts if windows is None else windows.merge(parts, height, width)
+
+
+def rfft2(x: Tensor) -> Tensor:
+    """Half spectrum, DC at index 0, not normalised; at least in float32, also under autocast."""
+    return torch.fft.rfft2(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
+
+
+class SpectrumEmbedding(nn.Module):
+    """r_0: the half spectrum of the feature as real channels.
+
+    Shape:
+        (N, C, H, W) -> (M, C, h, w // 2 + 1).
+    """
+
+    def __init__(self, channels: int, windows: FourierWindows) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+        self.windows = windows
+        self.mix = nn.Conv2d(2 * channels, channels, 1, bias=False)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        spectrum = rfft2(self.windows.split(self.project(feature)))
+        return self.mix(torch.cat([spectrum.real, spectrum.imag], dim=1))
+
+
+class ResidualLevel(nn.Module):
+    """R_i of the sub-resnet (equation 16): fuse with the previous column's next level, then a VSBlock.
+
+    Args:
+        channels: Number of channels C.
+        fused: Whether the previous column's r_{i+1} is concatenated ("skip" of table 7).
+        entry: What is applied to the first input before all else; used by the first level.
+
+    Shape:
+        (M, C, h, w), (M, C, h, w) or None -> (M, C, h, w).
+    """
+
+    def __init__(self, channels: int, fused: bool, entry: nn.Module | None = None) -> None:
+        super().__init__()
+        self.entry = entry if entry is not None else nn.Identity()
+        self.fuse = nn.Conv2d(2 * channels, channels, 1) if fused else None
+        self.block = VSBlock(channels)
+
+    def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
+        x = self.entry(x)
+        if self.fuse is not None:
+            x = self.fuse(torch.cat([x, previous], dim=1))
+        return self.block(x)
+
+
+class KernelHead(nn.Module):
+    """The kernel's half spectrum from the last residual level.
+
+    Shape:
+        (M, C, h, w // 2 + 1) real -> the same shape, complex.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm2d(channels)
+        self.project = nn.Conv2d(channels, 2 * channels, 1)
+
+    def forward(self, residual: Tensor) -> Tensor:
+        kernel = self.project(self.norm(residual))
+        kernel = kernel.float() if kernel.dtype in (torch.float16, torch.bfloat16) else kernel
+        return torch.complex(*kernel.chunk(2, dim=1))
+
+
+class KernelConvolution(nn.Module):
+    """Convolve the feature with the estimated kernel in Fourier space and fuse the two (equation 8).
+
+    Shape:
+        (N, C, H, W), (M, C, h, w // 2 + 1) -> (N, C, H, W).
+    """
+
+    def __init__(self, channels: int, windows: FourierWindows) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+        self.windows = windows
+        self.head = KernelHead(channels)
+        self.fuse = nn.Conv2d(2 * channels, channels, 1, bias=False)
+
+    def forward(self, feature: Tensor, residual: Tensor) -> Tensor:
+        parts = self.windows.split(self.project(feature))
+        parts = torch.fft.irfft2(rfft2(parts) * self.head(residual), s=parts.shape[-2:])
+        convolved = self.windows.merge(parts, *feature.shape[-2:])
+        return self.fuse(torch.cat([convolved.to(feature.dtype), feature], dim=1))
+
+
+class FourierKernelEstimator(nn.Module):
+    """Predict a kernel of the feature's own size, one per channel, and the residual of the blurred image.
+
+    No kernel is supervised. The estimator takes the feature to Fourier space, reads it there with four residual
+    VSBlocks, predicts the kernel's spectrum K, and returns the feature convolved with it:
+    ``image + conv(fuse([irfft2(K * rfft2(q(feature))), feature]))``.
+
+    A chain of estimators, one per column, passes its four residual maps on; every level adds the map of the column
+    before times a learned scaling, which can be inverted (equations 16 and 17).
+
+    Args:
+        channels: Channels C of the feature.
+        image_channels: Channels K of the image.
+        first: Whether this is the first of a chain: then no residuals come in.
+        window: Take the spectrum in windows of this many pixels where the map is larger; None for the whole map.
+        overlap: Pixels shared by neighbouring windows in evaluation mode.
+
+    Example:
+        >>> estimator = FourierKernelEstimator(channels=8)
+        >>> output = estimator(torch.rand(1, 8, 12, 10), torch.rand(1, 3, 12, 10))
+        >>> output.image.shape, output.residuals[0].shape
+        (torch.Size([1, 3, 12, 10]), torch.Size([1, 8, 12, 6]))
+
+    Differences from the paper's text that the released structure has: no ReLU on the spectrum (the non-linearities are
+    those of the VSBlock), separate 1x1 projections for the two branches, no fusion in the last level.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        image_channels: int = 3,
+        first: bool = True,
+        window: int | None = None,
+        overlap: int = 0,
+    ) -> None:
+        super().__init__()
+        self.first = first
+        windows = FourierWindows(window, overlap)
+        last = LEVELS - 1
+        self.levels = nn.ModuleList(
+            ResidualLevel(
+                channels,
+                fused=not first and index < last,
+                entry=SpectrumEmbedding(channels, windows) if index == 0 else None,
+            )
+            for index in range(LEVELS)
+        )
+        self.scalings = nn.ModuleList(Scaling(channels) for _ in range(LEVELS))
+        self.convolution = KernelConvolution(channels, windows)
+        self.tail = nn.Conv2d(channels, image_channels, 3, padding=1)
+
+    def run(self, slots: Slots, scale: str, feature: str, image: str) -> None:
+        """Work on the named maps of a column: update ``r1``..``r4`` and ``f`` of a scale, emit the restored image."""
+        source = feature
+        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings)):
+            previous = f'{scale}.r{index + 2}' if level.fuse is not None else None
+            target = f'{scale}.r{index + 1}'
+            slots.couple(target, scaling, level, source, previous)
+            source = target
+        slots.replace(f'{scale}.f', self.convolution, feature, source)
+        slots.emit(scale, self.tail, f'{scale}.f', plus=image)
+
+    def forward(self, feature: Tensor, image: Tensor, residuals: tuple[Tensor, ...] | None = None) -> FKEOutput:
+        """Estimate and apply the kernel.
+
+        Args:
+            feature: (N, C, H, W).
+            image: (N, K, H, W), the blurred image.
+            residuals: The four maps of the estimator before; None for the first of a chain.
+
+        Raises:
+            ValueError: Residuals given to the first estimator of a chain, or missing for a later one.
+        """
+        if self.first != (residuals is None):
+            raise ValueError(
+                'the first estimator of a chain takes no residuals; build later ones with first=False'
+                if self.first
+                else 'an estimator built with first=False needs the residuals of the one before it'
+            )
+        maps = {'d': feature, 'image': image}
+        maps.update((f's.r{index + 1}', residual) for index, residual in enumerate(residuals or ()))
+        slots = Slots(maps)
+        self.run(slots, 's', 'd', 'image')
+        return FKEOutput(slots.emitted[0][1], slots['s.f'], tuple(slots[f's.r{index + 1}'] for index in range(LEVELS)))

@@ -1,0 +1,58 @@
+"""NAFBlock: the convolutional block of every level (paper section 3.3.3; Chen et al., ECCV 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.pooling import MeanPool
+
+
+def simple_gate(x: Tensor) -> Tensor:
+    """Multiply the first half of the channels by the second: (N, 2C, H, W) -> (N, C, H, W)."""
+    first, second = x.chunk(2, dim=1)
+    return first * second
+
+
+class NAFBlock(nn.Module):
+    """Depthwise convolution with a gate and channel attention, then a gated 1x1 feed-forward pair.
+
+    Both halves are residual and start switched off (``beta`` and ``gamma`` are zero).
+
+    Args:
+        channels: Number of channels C.
+        pool_kernel: Window of the attention's mean in pixels; None takes the mean of the whole map.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(self, channels: int, pool_kernel: int | None = None) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm2d(channels)
+        self.expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.pool = MeanPool(pool_kernel)
+        self.attention = nn.Conv2d(channels, channels, 1)
+        self.project = nn.Conv2d(channels, channels, 1)
+        self.norm2 = LayerNorm2d(channels)
+        self.ffn_expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.ffn_project = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def gated(self, x: Tensor) -> Tensor:
+        """Features of the first half before the attention."""
+        return simple_gate(self.depthwise(self.expand(self.norm1(x))))
+
+    def attended(self, gated: Tensor) -> Tensor:
+        """Channel attention and projection of the gated features."""
+        return self.project(gated * self.attention(self.pool(gated)))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The second half with its residual."""
+        return torch.addcmul(x, self.gamma, self.ffn_project(simple_gate(self.ffn_expand(self.norm2(x)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.feed_forward(torch.addcmul(x, self.beta, self.attended(self.gated(x))))

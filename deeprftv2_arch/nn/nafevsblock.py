@@ -1,0 +1,58 @@
+"""NAFEVSBlock: a NAFBlock with a state space branch beside its channel attention (paper figure 4 (d))."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deeprftv2_arch.nn.nafblock import NAFBlock
+from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.vsblock import SelectiveScan2d
+
+
+class NAFEVSBlock(NAFBlock):
+    """Local branch (gated convolution, channel attention) and global branch (selective scan), mixed per channel.
+
+    The scan has one direction. So that a stack of blocks sees all four, a block turns its input before it works: even
+    places of a stack transpose it, odd places rotate it by 180 degrees. It is not turned back; :func:`turn_back` undoes
+    what a whole stack has done.
+
+    Args:
+        channels: Number of channels C.
+        index: Place in the stack, from 0.
+        pool_kernel: Window of the attention's mean in pixels; None takes the mean of the whole map.
+        scan_window: Hard windows of the scan in pixels; None scans the whole map.
+
+    Shape:
+        (N, C, H, W) -> (N, C, W, H) for an even index, (N, C, H, W) for an odd one.
+    """
+
+    def __init__(
+        self, channels: int, index: int, pool_kernel: int | None = None, scan_window: int | None = None
+    ) -> None:
+        super().__init__(channels, pool_kernel)
+        self.transposes = index % 2 == 0
+        self.norm_scan = LayerNorm2d(channels)
+        self.scan = SelectiveScan2d(channels, scan_window)
+        self.scan_gain = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.local_gain = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.global_gain = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(2, 3) if self.transposes else x.flip(2, 3)
+        gated = self.gated(x)
+        scanned = self.scan(self.norm_scan(gated)) * (self.scan_gain + 1)
+        mixed = self.local_gain * self.attended(gated) + self.global_gain * scanned
+        return self.feed_forward(torch.addcmul(x, self.beta, mixed))
+
+
+def turn_back(x: Tensor, blocks: int) -> Tensor:
+    """Undo the turns of a stack of ``blocks`` NAFEVSBlocks; multiples of four, as in the paper, need nothing.
+
+    Transposition and rotation by 180 degrees commute, so only the parities of their counts matter.
+    """
+    if (blocks + 1) // 2 % 2:
+        x = x.transpose(2, 3)
+    if blocks // 2 % 2:
+        x = x.flip(2, 3)
+    return x

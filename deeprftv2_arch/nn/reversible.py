@@ -1,0 +1,273 @@
+"""Reversible columns: a network as a list of updates of named maps that can be undone (paper sections 3.3.1, 3.3.2).
+
+A column of the network never returns features. It updates maps that live in :class:`Slots`, with three verbs:
+
+* ``couple``: ``map <- scaling * map + function(other maps)``, equations 12, 14 and 16. It can be undone without having
+  kept the old map: equations 13, 15 and 17.
+* ``replace``: ``map <- function(maps)``. The old map has to be kept to undo it.
+* ``emit``: append an output of the network; no map changes.
+
+The same wiring runs in two ways. :class:`Slots` computes under ordinary autograd. :func:`run_reversible` computes
+without autograd, keeps the last value of every map and what cannot be recomputed, and in backward undoes the updates
+one by one, each recomputed once with autograd for its own gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+# Published: every scaling keeps at least this magnitude and its sign.
+SCALING_FLOOR = 1e-3
+# Undoing an update divides by the scaling and so multiplies rounding errors by its inverse. Where a float32 scaling is
+# smaller than this the old map is kept instead.
+SAFE_SCALING = {torch.float64: SCALING_FLOOR}
+SAFE_SCALING_DEFAULT = 0.05
+
+
+class Scaling(nn.Module):
+    """The learned scaling ``alpha`` of a map's old value, one per channel, kept away from zero.
+
+    In training the parameter itself is moved to the floor before it is used, as published; in evaluation mode only the
+    value in use is, so that evaluating a network never changes its weights. An exact zero stays zero.
+
+    Args:
+        channels: Number of channels C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1, channels, 1, 1), 0.5))
+
+    def forward(self) -> Tensor:
+        """The scaling in use, (1, C, 1, 1); the gradient passes through the floor unchanged."""
+        with torch.no_grad():
+            floored = self.weight.sign() * self.weight.abs().clamp(min=SCALING_FLOOR)
+            if self.training:
+                # Written through .data: the floor is idempotent, so graphs of an earlier forward stay valid.
+                self.weight.data.copy_(floored)
+            shift = floored - self.weight
+        return self.weight + shift
+
+    def is_invertible(self) -> bool:
+        """Whether dividing by the scaling loses little enough of the map's precision."""
+        return bool(self.weight.detach().abs().min() >= SAFE_SCALING.get(self.weight.dtype, SAFE_SCALING_DEFAULT))
+
+
+class Slots:
+    """Named maps that the columns of a network update, computed with ordinary autograd.
+
+    Args:
+        maps: Maps that exist at the start. All others are absent, which counts as zero.
+
+    Attributes:
+        emitted: Outputs in order, as (label, tensor).
+    """
+
+    def __init__(self, maps: dict[str, Tensor]) -> None:
+        self.maps = dict(maps)
+        self.emitted: list[tuple[str, Tensor]] = []
+
+    def __getitem__(self, name: str | None) -> Tensor | None:
+        return None if name is None else self.maps[name]
+
+    def couple(self, name: str, scaling: Scaling, function: nn.Module, *inputs: str | None) -> None:
+        """``maps[name] <- scaling() * maps[name] + function(*inputs)``; an absent map counts as zero."""
+        update = function(*(self[key] for key in inputs))
+        old = self.maps.get(name)
+        if old is None:
+            # Ties the scaling to the result, so that its gradient is zero and not missing.
+            old = update.new_zeros(1, 1, 1, 1)
+        self.maps[name] = torch.addcmul(update, scaling().to(update.dtype), old.to(update.dtype))
+
+    def replace(self, name: str, function: nn.Module, *inputs: str) -> None:
+        """``maps[name] <- function(*inputs)``."""
+        self.maps[name] = function(*(self[key] for key in inputs))
+
+    def emit(self, label: str, function: nn.Module, name: str, plus: str) -> None:
+        """Append the output ``function(maps[name]) + maps[plus]``."""
+        self.emitted.append((label, function(self[name]) + self[plus]))
+
+
+@dataclass
+class _Step:
+    """One recorded update, with what is needed to undo it."""
+
+    verb: str
+    function: nn.Module
+    inputs: tuple[str | None, ...]
+    name: str | None = None
+    scaling: Scaling | None = None
+    existed: bool = False
+    kept: int | None = None  # where the old map is kept
+
+
+class _Recorder(Slots):
+    """Runs updates without autograd and records them."""
+
+    def __init__(self, maps: dict[str, Tensor]) -> None:
+        super().__init__(maps)
+        self.steps: list[_Step] = []
+        self.kept: list[Tensor] = []
+
+    def _record(self, step: _Step, invertible: bool) -> None:
+        old = self.maps.get(step.name)
+        step.existed = old is not None
+        if step.existed and not invertible:
+            step.kept = len(self.kept)
+            self.kept.append(old)
+        self.steps.append(step)
+
+    def couple(self, name: str, scaling: Scaling, function: nn.Module, *inputs: str | None) -> None:
+        self._record(_Step('couple', function, inputs, name, scaling), scaling.is_invertible())
+        super().couple(name, scaling, function, *inputs)
+
+    def replace(self, name: str, function: nn.Module, *inputs: str) -> None:
+        self._record(_Step('replace', function, inputs, name), invertible=False)
+        super().replace(name, function, *inputs)
+
+    def emit(self, label: str, function: nn.Module, name: str, plus: str) -> None:
+        self.steps.append(_Step('emit', function, (name, plus)))
+        super().emit(label, function, name, plus)
+
+
+@dataclass
+class _Gradients:
+    """Gradients of the maps as they stand, and of the parameters so far."""
+
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    parameters: dict[int, Tensor] = field(default_factory=dict)
+
+    def add_map(self, name: str, gradient: Tensor | None) -> None:
+        if gradient is not None:
+            self.maps[name] = self.maps[name] + gradient if name in self.maps else gradient
+
+    def add_parameter(self, parameter: Tensor, gradient: Tensor | None) -> None:
+        if gradient is not None:
+            known = self.parameters.get(id(parameter))
+            self.parameters[id(parameter)] = gradient if known is None else known + gradient
+
+
+class _Rewinder:
+    """Undoes recorded steps from the last to the first and collects their gradients.
+
+    Args:
+        maps: The maps after the last step; updated in place.
+        kept: The old maps that were kept.
+        constants: Maps that need no gradient.
+        autocast: Context factory that restores the precision of the forward pass.
+    """
+
+    def __init__(
+        self, maps: dict[str, Tensor], kept: Sequence[Tensor], constants: set[str], autocast: Callable
+    ) -> None:
+        self.maps, self.kept, self.constants, self.autocast = maps, kept, constants, autocast
+        self.gradients = _Gradients()
+
+    def rewind(self, step: _Step, emitted_gradient: Tensor | None) -> None:
+        if step.verb == 'emit':
+            if emitted_gradient is not None:
+                name, plus = step.inputs
+                self._backward(step, (name,), emitted_gradient)
+                if plus not in self.constants:
+                    self.gradients.add_map(plus, emitted_gradient)
+            return
+        gradient = self.gradients.maps.pop(step.name, None)
+        new = self.maps.pop(step.name)
+        if step.kept is not None:
+            self.maps[step.name] = self.kept[step.kept]
+        update = self._backward(step, step.inputs, gradient)
+        if step.verb != 'couple':
+            return
+        with torch.no_grad():
+            scaling = step.scaling().to(new.dtype)
+            if step.existed and step.kept is None:
+                self.maps[step.name] = (new - update) / scaling
+            if step.existed and gradient is not None:
+                old = self.maps[step.name]
+                self.gradients.add_parameter(step.scaling.weight, (gradient * old).sum((0, 2, 3), keepdim=True))
+                self.gradients.add_map(step.name, gradient * scaling)
+
+    def _backward(self, step: _Step, inputs: Sequence[str | None], gradient: Tensor | None) -> Tensor:
+        """Recompute the step's function, add the gradients of its inputs and parameters, and return its value."""
+        leaves = [
+            None if name is None else self.maps[name].detach().requires_grad_(name not in self.constants)
+            for name in inputs
+        ]
+        with torch.set_grad_enabled(gradient is not None), self.autocast():
+            value = step.function(*leaves)
+        if gradient is not None:
+            names = [name for name, leaf in zip(inputs, leaves) if leaf is not None and leaf.requires_grad]
+            sources = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
+            parameters = [parameter for parameter in step.function.parameters() if parameter.requires_grad]
+            found = torch.autograd.grad(value, sources + parameters, gradient.to(value.dtype), allow_unused=True)
+            for name, part in zip(names, found):
+                self.gradients.add_map(name, part)
+            for parameter, part in zip(parameters, found[len(names) :]):
+                self.gradients.add_parameter(parameter, part)
+        return value.detach()
+
+
+class _Reversible(torch.autograd.Function):
+    """All columns as one function of the input maps and the parameters."""
+
+    @staticmethod
+    def forward(ctx, program, labels, names, parameters, *tensors):
+        recorder = _Recorder(dict(zip(names, tensors)))
+        program(recorder)
+        labels.extend(label for label, _ in recorder.emitted)
+        ctx.names, ctx.parameters, ctx.steps = names, parameters, recorder.steps
+        ctx.map_names = list(recorder.maps)
+        ctx.autocast = _autocast_state(tensors[0].device.type)
+        # The parameters are saved only so that autograd notices when one is changed before backward.
+        ctx.save_for_backward(*recorder.maps.values(), *recorder.kept, *parameters)
+        return tuple(tensor for _, tensor in recorder.emitted)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *emitted_gradients):
+        saved = ctx.saved_tensors
+        maps, kept = dict(zip(ctx.map_names, saved)), saved[len(ctx.map_names) :]
+        constants = {name for name, wanted in zip(ctx.names, ctx.needs_input_grad[4:]) if not wanted}
+        rewinder = _Rewinder(maps, kept, constants, ctx.autocast)
+        pending = list(emitted_gradients)
+        for step in reversed(ctx.steps):
+            rewinder.rewind(step, pending.pop() if step.verb == 'emit' else None)
+        gradients = rewinder.gradients
+        input_gradients = [gradients.maps.get(name) for name in ctx.names]
+        parameter_gradients = [
+            # Zero and not missing: every parameter of the program is marked as used.
+            gradients.parameters.get(id(parameter), torch.zeros_like(parameter)) if parameter.requires_grad else None
+            for parameter in ctx.parameters
+        ]
+        return None, None, None, None, *input_gradients, *parameter_gradients
+
+
+def _autocast_state(device_type: str) -> Callable:
+    enabled = torch.is_autocast_enabled(device_type)
+    dtype = torch.get_autocast_dtype(device_type)
+    return lambda: torch.autocast(device_type, dtype=dtype, enabled=enabled)
+
+
+def run_reversible(
+    program: Callable[[Slots], None], maps: dict[str, Tensor], parameters: Sequence[nn.Parameter]
+) -> list[tuple[str, Tensor]]:
+    """Run the wiring of a network with memory that does not grow with the depth of its columns.
+
+    Args:
+        program: Calls the verbs of the slots it is given; called once, without autograd.
+        maps: The maps that exist at the start, for instance the image at every scale.
+        parameters: All parameters of the modules that the program uses. Those that a forward pass does not touch
+            receive a gradient of zero.
+
+    Returns:
+        What the program emits, as (label, tensor), with gradients to the maps and the parameters. Second derivatives
+        are not supported.
+    """
+    labels: list[str] = []
+    outputs = _Reversible.apply(program, labels, list(maps), parameters, *maps.values(), *parameters)
+    return list(zip(labels, outputs))

@@ -1,0 +1,173 @@
+"""Sub-encoder and sub-decoder of one scale (paper figure 4 (a), equations 9, 10, 12 and 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deeprftv2_arch.nn.reversible import Scaling, Slots
+
+# Makes the stack of blocks of a level: (channels, number of blocks, level) -> module.
+StackFactory = Callable[[int, int, int], nn.Module]
+
+
+class ImageEmbedding(nn.Module):
+    """First features of a column: a 3x3 convolution of the image, fused with what the column before handed on.
+
+    Args:
+        image_channels: Channels K of the image.
+        channels: Channels C of the features.
+        fused: Whether a column comes before.
+
+    Shape:
+        (N, K, H, W), (N, C, H, W) or None -> (N, C, H, W).
+    """
+
+    def __init__(self, image_channels: int, channels: int, fused: bool) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(image_channels, channels, 3, padding=1, bias=False)
+        self.fuse = nn.Conv2d(2 * channels, channels, 1) if fused else None
+
+    def forward(self, image: Tensor, previous: Tensor | None = None) -> Tensor:
+        features = self.project(image)
+        return features if self.fuse is None else self.fuse(torch.cat([features, previous], dim=1))
+
+
+class EncoderLevel(nn.Module):
+    """One level of a sub-encoder: entry, fusion with the finer scale, blocks.
+
+    Args:
+        entry: :class:`ImageEmbedding` for the first level, a strided 2x2 convolution for the others.
+        blocks: The stack of blocks.
+        channels: Channels C of the level.
+        has_finer: Whether the same level of the next finer scale comes in.
+
+    Shape:
+        (N, K, H, W), the features before or the image; (N, C, H, W) or None, handed on by the column before (first
+        level only); (N, C, 2h, 2w) or None, the finer scale -> (N, C, h, w).
+    """
+
+    def __init__(self, entry: nn.Module, blocks: nn.Module, channels: int, has_finer: bool) -> None:
+        super().__init__()
+        self.entry = entry
+        self.finer = nn.Conv2d(channels, channels, 2, stride=2, bias=False) if has_finer else None
+        self.merge = nn.Conv2d(2 * channels, channels, 1) if has_finer else None
+        self.blocks = blocks
+
+    def forward(self, x: Tensor, previous: Tensor | None = None, finer: Tensor | None = None) -> Tensor:
+        x = self.entry(x) if previous is None else self.entry(x, previous)
+        if self.merge is not None:
+            x = self.merge(torch.cat([x, self.finer(finer)], dim=1))
+        return self.blocks(x)
+
+
+class DecoderLevel(nn.Module):
+    """One level of a sub-decoder: blocks, then twice the size (pixel shuffle), except for the last level.
+
+    Shape:
+        (N, C, H, W) -> (N, C_next, 2H, 2W), or (N, C, H, W) for the last level.
+    """
+
+    def __init__(self, blocks: nn.Module, channels: int, next_channels: int | None) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.up = None if next_channels is None else nn.Conv2d(channels, 4 * next_channels, 1, bias=False)
+        self.shuffle = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(x)
+        return x if self.up is None else self.shuffle(self.up(x))
+
+
+class LatentFusion(nn.Module):
+    """Bring the restored feature of the coarser scale into the latent of the finer one.
+
+    Args:
+        channels: Channels C of the coarser scale's feature.
+        latent_channels: Channels L of the latent.
+        reduction: How many times larger the coarser scale's feature is than the latent, per side.
+
+    Shape:
+        (N, C, h * reduction, w * reduction), (N, L, h, w) -> (N, L, h, w).
+    """
+
+    def __init__(self, channels: int, latent_channels: int, reduction: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(channels, latent_channels, reduction, stride=reduction, bias=False)
+        self.merge = nn.Conv2d(2 * latent_channels, latent_channels, 1)
+
+    def forward(self, coarser: Tensor, latent: Tensor) -> Tensor:
+        return self.merge(torch.cat([self.down(coarser), latent], dim=1))
+
+
+class SubEncoder(nn.Module):
+    """Updates the maps ``s1``, ``s2``, ... of a scale from its image, fine to coarse (equations 9 and 12).
+
+    Args:
+        image_channels: Channels of the image.
+        widths: Channels of each level.
+        depths: Blocks of each level.
+        make_stack: Makes the stack of blocks of a level.
+        is_first: Whether this is the first column.
+        has_finer: Whether the encoder of a finer scale comes in.
+    """
+
+    def __init__(
+        self,
+        image_channels: int,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        make_stack: StackFactory,
+        is_first: bool,
+        has_finer: bool,
+    ) -> None:
+        super().__init__()
+        self.is_first, self.has_finer = is_first, has_finer
+        self.levels = nn.ModuleList()
+        for level, (width, depth) in enumerate(zip(widths, depths)):
+            if level == 0:
+                entry = ImageEmbedding(image_channels, width, fused=not is_first)
+            else:
+                entry = nn.Conv2d(widths[level - 1], width, 2, stride=2, bias=False)
+            self.levels.append(EncoderLevel(entry, make_stack(width, depth, level), width, has_finer))
+        self.scalings = nn.ModuleList(Scaling(width) for width in widths)
+
+    def run(self, slots: Slots, scale: str, image: str, previous: str, finer_scale: str | None) -> None:
+        """Work on the named maps: ``previous`` is what the column before handed on."""
+        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings)):
+            target = f'{scale}.s{index + 1}'
+            source = image if index == 0 else f'{scale}.s{index}'
+            handed_on = previous if index == 0 and not self.is_first else None
+            finer = f'{finer_scale}.s{index + 1}' if self.has_finer else None
+            slots.couple(target, scaling, level, source, handed_on, finer)
+
+
+class SubDecoder(nn.Module):
+    """Updates ``s2``, ``s1`` and ``d`` of a scale from its latent, coarse to fine (equations 10 and 14).
+
+    In the first column the old values of ``s2`` and ``s1`` are the encoder's: this is the skip of a U-Net.
+
+    Args:
+        widths: Channels of each level, fine to coarse.
+        depths: Blocks of each level, fine to coarse.
+        make_stack: Makes the stack of blocks of a level.
+    """
+
+    def __init__(self, widths: Sequence[int], depths: Sequence[int], make_stack: StackFactory) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList()
+        self.scalings = nn.ModuleList()
+        for level in reversed(range(len(widths))):
+            target_width = widths[level - 1] if level else None
+            blocks = make_stack(widths[level], depths[level], level)
+            self.levels.append(DecoderLevel(blocks, widths[level], target_width))
+            self.scalings.append(Scaling(target_width or widths[0]))
+
+    def run(self, slots: Slots, scale: str) -> None:
+        """Work on the maps of a scale; the latent, its last ``s``, stays as it is."""
+        coarsest = len(self.levels)
+        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings)):
+            target = f'{scale}.s{coarsest - 1 - index}' if index < coarsest - 1 else f'{scale}.d'
+            slots.couple(target, scaling, level, f'{scale}.s{coarsest - index}')

@@ -1,0 +1,101 @@
+"""Cutting feature maps into windows and joining them again, with hard edges or blended overlaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def window_starts(length: int, size: int, overlap: int = 0) -> list[int]:
+    """First pixels of the windows along one axis.
+
+    Windows advance by ``size - overlap``; the last one is moved back so that it ends with the axis.
+
+    Args:
+        length: Pixels along the axis.
+        size: Pixels of a window, at most ``length``.
+        overlap: Pixels shared by neighbours, less than ``size``.
+    """
+    stride = size - overlap
+    count = max(length - overlap - 1, 0) // stride + 1
+    return [*range(0, (count - 1) * stride, stride), length - size]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A cover of (N, C, H, W) maps by windows of one size.
+
+    Args:
+        size: Side of a window in pixels. A shorter side of the map is taken whole.
+        overlap: None gives hard windows: neighbours do not overlap, and where the last one had to be moved back only
+            its uncovered part counts. A number of pixels gives blended windows: neighbours share that many pixels and
+            cross-fade linearly, end points included; the last pair shares what is left over.
+
+    The weights of blended windows are divided by their sum. This changes nothing where at most two windows meet, and
+    makes the cover a partition of unity where a last window that was moved far back meets two others.
+
+    Raises:
+        ValueError: A size below 1, or an overlap outside [0, size).
+    """
+
+    size: int
+    overlap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f'the window size must be at least 1 pixel, got {self.size}')
+        if self.overlap is not None and not 0 <= self.overlap < self.size:
+            raise ValueError(f'the window overlap must be in [0, {self.size}), the window size; got {self.overlap}')
+
+    def covers(self, height: int, width: int) -> bool:
+        """Whether one window holds the whole map."""
+        return height <= self.size and width <= self.size
+
+    def split(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N * T, C, h, w): the T windows of each map, row by row, with h = min(H, size)."""
+        parts = [x[..., y, x_] for y, x_ in self._slices(*x.shape[-2:])]
+        return torch.stack(parts, dim=1).flatten(0, 1)
+
+    def merge(self, parts: Tensor, height: int, width: int) -> Tensor:
+        """(N * T, C, h, w) -> (N, C, height, width), the inverse of :meth:`split`."""
+        slices = self._slices(height, width)
+        parts = parts.unflatten(0, (-1, len(slices)))
+        rows, columns = self._weights(height, parts), self._weights(width, parts)
+        weights = [row[:, None] * column for row in rows for column in columns]
+        merged = parts.new_zeros(parts.shape[0], parts.shape[2], height, width)
+        for index, (y, x) in enumerate(slices):
+            merged[..., y, x] += parts[:, index] * weights[index]
+        return merged
+
+    def _slices(self, height: int, width: int) -> list[tuple[slice, slice]]:
+        def along(length: int) -> list[slice]:
+            size = min(length, self.size)
+            return [slice(start, start + size) for start in self._starts(length)]
+
+        return [(y, x) for y in along(height) for x in along(width)]
+
+    def _starts(self, length: int) -> list[int]:
+        if length <= self.size:
+            return [0]
+        return window_starts(length, self.size, self.overlap or 0)
+
+    def _weights(self, length: int, like: Tensor) -> list[Tensor]:
+        """One weight vector per window along an axis; they sum to one at every pixel."""
+        size, starts = min(length, self.size), self._starts(length)
+        weights = [torch.ones(size, dtype=like.dtype, device=like.device) for _ in starts]
+        for index in range(1, len(starts)):
+            shared = starts[index - 1] + size - starts[index]
+            if self.overlap is None:
+                weights[index][:shared] = 0
+            elif shared > 0:
+                ramp = torch.linspace(0, 1, shared, dtype=like.dtype, device=like.device)
+                if shared == 1:
+                    ramp.fill_(0.5)
+                weights[index][:shared] *= ramp
+                weights[index - 1][size - shared :] *= ramp.flip(0)
+        total = like.new_zeros(length)
+        for start, weight in zip(starts, weights):
+            total[start : start + size] += weight
+        return [weight / total[start : start + size] for start, weight in zip(starts, weights)]
