@@ -1,0 +1,57 @@
+"""Checks on the mappings of an option file: keys we know, numbers that are numbers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from deeprftv2_arch.errors import UserError
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """A hint such as `` (did you mean 'gt_size'?)`` for a misspelt name, or an empty string."""
+    matches = difflib.get_close_matches(name, sorted(known), n=1)
+    return f' (did you mean {matches[0]!r}?)' if matches else ''
+
+
+def reject_unknown_keys(options: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Refuse keys that nothing would read.
+
+    Args:
+        options: The mapping as read from the option file.
+        known: Every key that has a meaning there.
+        where: The place in the option file, such as ``train``.
+
+    Raises:
+        UserError: Naming each unknown key and the nearest known one.
+    """
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        listed = ', '.join(f'{key!r}{nearest(str(key), known)}' for key in unknown)
+        raise UserError(f'{where}: unknown key {listed}. Known keys: {", ".join(sorted(known))}.')
+
+
+def positive_integer(options: Mapping[str, Any], key: str, where: str) -> int:
+    """Read a required integer of at least 1.
+
+    Raises:
+        UserError: If the key is absent or holds something else.
+    """
+    value = options.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f'{where}.{key}: expected an integer of at least 1, got {value!r}.')
+    return value
+
+
+def number(options: Mapping[str, Any], key: str, where: str, default: float) -> float:
+    """Read a number that is not negative.
+
+    Raises:
+        UserError: If the key holds something else; YAML reads ``1e-3`` as text, which is named when it happens.
+    """
+    value = options.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        hint = ' YAML takes 1e-3 for text: write 1.0e-3.' if isinstance(value, str) else ''
+        raise UserError(f'{where}.{key}: expected a number of at least 0, got {value!r}.{hint}')
+    return float(value)
