@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from pathlib import Path
@@ -21,10 +22,10 @@ def register_all() -> None:
     Raises:
         ImportError: BasicSR is not installed.
     """
-    if toolbox.being_imported():
-        return
     if toolbox.folder() is None:
         raise ImportError('BasicSR is not installed. Try: pip install --no-build-isolation basicsr==1.4.2')
+    if toolbox.being_imported():
+        return
     toolbox.mend(toolbox.BEFORE_IMPORT)
     importlib.import_module('basicsr')
     for part in PARTS:
@@ -43,6 +44,7 @@ def register(part: str) -> None:
     if part == 'models':
         toolbox.mend(toolbox.WITH_MODELS)
         toolbox.on_each_start(_start)
+        toolbox.add_to_log(in_use)
 
 
 def in_use() -> str:
@@ -56,8 +58,19 @@ def in_use() -> str:
     )
 
 
+def process_rank() -> int:
+    """Rank of this process among those that torchrun or Slurm started, known before they have met."""
+    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
+
+
+@functools.cache
+def announce() -> None:
+    """Say once, on rank 0, what is in use."""
+    if process_rank() == 0:
+        print(in_use(), flush=True)
+
+
 def _start() -> None:
     """What every start of a training or test calls, whichever script it is."""
     toolbox.mend(toolbox.AT_START)
-    if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
-        print(in_use(), flush=True)
+    announce()

@@ -78,6 +78,18 @@ def on_each_start(call: Callable[[], object]) -> None:
     _replace(options, 'parse_options', parse_options)
 
 
+def add_to_log(line: Callable[[], str]) -> None:
+    """Add a line to what each log file says about the versions in use."""
+    logger = _module('utils.logger')
+    if hasattr(logger.get_env_info, 'original'):
+        return
+
+    def get_env_info():
+        return f'{get_env_info.original()}\n\t{line()}'
+
+    _replace(logger, 'get_env_info', get_env_info)
+
+
 def mend(mends: Iterable[Callable[[], bool]]) -> None:
     """Make those mends that are needed. A second call finds nothing left to do."""
     left_out = os.environ.get(WITHOUT, '').split(',')

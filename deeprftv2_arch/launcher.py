@@ -1,0 +1,211 @@
+"""What `train` and `test` have in common: run a pipeline of the toolbox, and tell a user's mistake in one line."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import importlib
+import logging
+import re
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import distributed as dist
+
+from deeprftv2_arch import registration, toolbox
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.options_check import check_options, check_overrides, read_options
+
+USER_ERROR, INTERRUPTED = 2, 130
+"""Exit codes: as argparse and the shell have them."""
+
+
+def launch(kind: str, root: str | Path) -> int:
+    """Run the training or the test of the toolbox with the arguments of the command line.
+
+    Args:
+        kind: 'train' or 'test'.
+        root: Folder below which `experiments`, `results` and `tb_logger` go.
+
+    Returns:
+        The exit code: 0, 2 after a mistake that one line on stderr explains, or 130 after Ctrl+C.
+    """
+    registration.register_all()
+    registration.announce()
+    pipeline = importlib.import_module(f'basicsr.{kind}')
+    with Run(pipeline) as run:
+        try:
+            getattr(pipeline, f'{kind}_pipeline')(str(root))
+        except KeyboardInterrupt:
+            run.undo()
+            run.say(
+                'Interrupted.' + (' Add --auto_resume to go on from the last checkpoint.' if run.resumable() else '')
+            )
+            return INTERRUPTED
+        except Exception as error:
+            message = explain(error)
+            if message is None:
+                raise
+            run.undo()
+            run.say(f'Error: {message}')
+            return USER_ERROR
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    return 0
+
+
+class Run:
+    """One run of a pipeline, watched at the calls that it makes before the first iteration.
+
+    While the context is open these stand in for the toolbox's functions in the namespace of the pipeline's module.
+    """
+
+    WATCHED = ('parse_options', 'build_dataset', 'build_dataloader', 'build_model')
+
+    def __init__(self, pipeline: ModuleType) -> None:
+        self.pipeline = pipeline
+        self.toolbox_functions = {name: getattr(pipeline, name) for name in self.WATCHED}
+        self.options: dict[str, Any] = {'path': {}}
+        self.folders = Folders([])
+        self.model: Any = None
+
+    def __enter__(self) -> Run:
+        for name in self.WATCHED:
+            setattr(self.pipeline, name, getattr(self, name))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, function in self.toolbox_functions.items():
+            setattr(self.pipeline, name, function)
+
+    def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
+        """Check the options before anything is written, and take note of the folders as they are."""
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument('-opt')
+        parser.add_argument('--force_yml', nargs='+', default=[])
+        given = parser.parse_known_args()[0]
+        if given.opt is not None:
+            check_overrides(read_options(given.opt), given.force_yml)
+        options, arguments = self.toolbox_functions['parse_options'](root_path, is_train)
+        check_options(options)
+        self.options = options
+        self.folders = Folders(
+            [options['path']['experiments_root' if is_train else 'results_root']]
+            + [Path(root_path, 'tb_logger', options['name'])] * is_train
+        )
+        return options, arguments
+
+    def build_dataset(self, options: dict[str, Any]) -> Any:
+        """Refuse a data set without images."""
+        dataset = self.toolbox_functions['build_dataset'](options)
+        if len(dataset) == 0:
+            roots = ', '.join(f'{key}: {value}' for key, value in options.items() if key.startswith('dataroot'))
+            raise UserError(f'The data set {options["name"]!r} has no images. Look into {roots}.')
+        return dataset
+
+    def build_dataloader(self, dataset: Any, options: dict[str, Any], **settings: Any) -> Any:
+        """Refuse a data set without a full batch: the toolbox would count its iterations and train on nothing."""
+        loader = self.toolbox_functions['build_dataloader'](dataset, options, **settings)
+        if len(loader) == 0:
+            raise UserError(
+                f'The data set {options["name"]!r} has {len(dataset)} images, too few for one batch. Lower '
+                'datasets.train.batch_size_per_gpu or raise datasets.train.dataset_enlarge_ratio.'
+            )
+        return loader
+
+    def build_model(self, options: dict[str, Any]) -> Any:
+        """Take note of the model, which tells how far the run has come."""
+        self.model = self.toolbox_functions['build_model'](options)
+        return self.model
+
+    def undo(self) -> None:
+        """If the run came to nothing, put the folders back."""
+        trained = any(scheduler.last_epoch > 0 for scheduler in getattr(self.model, 'schedulers', ()))
+        if not trained and registration.process_rank() == 0:
+            for handler in logging.getLogger('basicsr').handlers:
+                handler.close()
+            self.folders.put_back()
+
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint of this training."""
+        states = self.options['path'].get('training_states')
+        return states is not None and any(Path(states).glob('*.state'))
+
+    def say(self, message: str) -> None:
+        """Print a line to stderr. A mistake that all processes of a run meet at the start is told by rank 0 alone."""
+        rank = registration.process_rank()
+        if rank == 0 or self.model is not None:
+            print(message if rank == 0 else f'[rank {rank}] {message}', file=sys.stderr, flush=True)
+
+
+class Folders:
+    """Folders that a run of the toolbox makes anew, as they were before it.
+
+    A folder that exists is renamed to `<name>_archived_<time>` at the start of a run.
+    """
+
+    LOGS = re.compile(r'.+\.(log|ya?ml)|events\.out\.tfevents.*')
+
+    def __init__(self, folders: list[str | Path]) -> None:
+        self.before = {Path(folder): (Path(folder).exists(), self._archives(folder)) for folder in folders}
+
+    def put_back(self) -> None:
+        """Remove those that are new and hold nothing but logs and options, and undo their archiving."""
+        for folder, (existed, archives_before) in self.before.items():
+            archived = self._archives(folder) - archives_before
+            is_new = folder.is_dir() and (archived or not existed)
+            if is_new and all(file.is_dir() or self.LOGS.fullmatch(file.name) for file in folder.rglob('*')):
+                shutil.rmtree(folder)
+                if archived:
+                    archived.pop().rename(folder)
+
+    @staticmethod
+    def _archives(folder: str | Path) -> set[Path]:
+        return set(Path(folder).parent.glob(f'{glob.escape(Path(folder).name)}_archived_*'))
+
+
+def explain(error: Exception) -> str | None:
+    """Put an exception that stands for a user's mistake into words.
+
+    The toolbox has no class for such mistakes: it raises what Python or an `assert` offers, from its own code. So an
+    exception of those kinds is told with the place where it was raised; any other is not explained.
+
+    Returns:
+        A message, or None: then the traceback is what the user, or we, must read.
+    """
+    text = str(error)
+    if isinstance(error, UserError):
+        # A data loader's worker hands its exception on as the text of a traceback.
+        return re.split(r'^deeprftv2_arch\.\S+: ', text, flags=re.MULTILINE)[-1].strip()
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            'The memory of the GPU is full. Train with a smaller batch or crop, test with tiles. ' + text.split('.')[0]
+        )
+    file, number, line = _origin(error)
+    if not Path(file).is_relative_to(toolbox.folder()):
+        return None
+    place = f'({Path(file).relative_to(toolbox.folder().parent)}, line {number})'
+    if isinstance(error, KeyError) and 'opt' in line:
+        key = text.strip().splitlines()[-1].removeprefix('KeyError: ')
+        return f'The option file has no key {key}, which is read by {line} {place}.'
+    if isinstance(error, OSError) and error.filename:
+        return f'{error.strerror}: {error.filename} {place}.'
+    if isinstance(error, AssertionError | NotImplementedError | ValueError | KeyError) and text:
+        return f'{text} {place}'
+    if isinstance(error, TypeError) and 'argument' in text:
+        return f'{text} {place}'
+    return None
+
+
+def _origin(error: Exception) -> tuple[str, str, str]:
+    """File, line number and text of the line that raised an exception, in this process or in a data loader's worker."""
+    in_worker = re.findall(r'^ *File "(.+)", line (\d+), in .+\n +(.+)$', str(error), flags=re.MULTILINE)
+    if in_worker:
+        return in_worker[-1]
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.filename, str(last.lineno), last.line or ''
