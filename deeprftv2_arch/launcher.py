@@ -86,8 +86,8 @@ class Run:
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         """Check the options before anything is written, and take note of the folders as they are."""
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        parser.add_argument('-opt')
-        parser.add_argument('--force_yml', nargs='+', default=[])
+        parser.add_argument('-opt', nargs='?')
+        parser.add_argument('--force_yml', nargs='*', default=[])
         given = parser.parse_known_args()[0]
         if given.opt is not None:
             check_overrides(read_options(given.opt), given.force_yml)
@@ -178,23 +178,18 @@ def explain(error: Exception) -> str | None:
     Returns:
         A message, or None: then the traceback is what the user, or we, must read.
     """
-    text = str(error)
     if isinstance(error, UserError):
-        # A data loader's worker hands its exception on as the text of a traceback.
-        return re.split(r'^deeprftv2_arch\.\S+: ', text, flags=re.MULTILINE)[-1].strip()
+        return _message(error)
     if isinstance(error, torch.OutOfMemoryError):
-        return (
-            'The memory of the GPU is full. Train with a smaller batch or crop, test with tiles. ' + text.split('.')[0]
-        )
+        return f'The GPU has too little memory: train with a smaller batch or crop, test with tiles. {error}'
     file, number, line = _origin(error)
     if not Path(file).is_relative_to(toolbox.folder()):
         return None
-    place = f'({Path(file).relative_to(toolbox.folder().parent)}, line {number})'
+    text, place = _message(error), f'({Path(file).relative_to(toolbox.folder().parent)}, line {number})'
     if isinstance(error, KeyError) and 'opt' in line:
-        key = text.strip().splitlines()[-1].removeprefix('KeyError: ')
-        return f'The option file has no key {key}, which is read by {line} {place}.'
+        return f'The option file has no key {text}, which is read by: {line} {place}'
     if isinstance(error, OSError) and error.filename:
-        return f'{error.strerror}: {error.filename} {place}.'
+        return f'{error.strerror}: {error.filename} {place}'
     if isinstance(error, AssertionError | NotImplementedError | ValueError | KeyError) and text:
         return f'{text} {place}'
     if isinstance(error, TypeError) and 'argument' in text:
@@ -202,9 +197,19 @@ def explain(error: Exception) -> str | None:
     return None
 
 
+# A data loader's worker hands its exception on as the text of a traceback.
+WORKER_FRAME = re.compile(r'^ *File "(.+)", line (\d+), in .+\n +(.+)$', flags=re.MULTILINE)
+WORKER_MESSAGE = re.compile(r'^(?:\w+\.)*\w*Error: ', flags=re.MULTILINE)
+
+
+def _message(error: Exception) -> str:
+    text = str(error)
+    return WORKER_MESSAGE.split(text)[-1].strip() if WORKER_FRAME.search(text) else text
+
+
 def _origin(error: Exception) -> tuple[str, str, str]:
-    """File, line number and text of the line that raised an exception, in this process or in a data loader's worker."""
-    in_worker = re.findall(r'^ *File "(.+)", line (\d+), in .+\n +(.+)$', str(error), flags=re.MULTILINE)
+    """File, line number and text of the line that raised an exception, here or in a data loader's worker."""
+    in_worker = WORKER_FRAME.findall(str(error))
     if in_worker:
         return in_worker[-1]
     last = traceback.extract_tb(error.__traceback__)[-1]

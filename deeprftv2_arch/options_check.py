@@ -6,6 +6,7 @@ stops with a KeyError later. These checks come before, and name the key.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import inspect
 import os
@@ -16,6 +17,8 @@ from typing import Any
 
 import torch
 import yaml
+from basicsr.models.base_model import BaseModel
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils import registry
 from basicsr.utils.options import ordered_yaml
 
@@ -33,6 +36,11 @@ NEEDED_TO_TRAIN = (
     'logger.save_checkpoint_freq',
     'logger.use_tb_logger',
 )
+SCHEDULERS = {
+    'MultiStepLR': MultiStepRestartLR,
+    'MultiStepRestartLR': MultiStepRestartLR,
+    'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
+}
 PATH_KEYS = re.compile('(pretrain_network|param_key|strict_load)_.+|resume_state|ignore_resume_networks|.+_root')
 COMPUTED_PATHS = ('models', 'training_states', 'log', 'visualization')
 NUMBER_AS_TEXT = re.compile(r'[-+]?\d+[eE][-+]?\d+')
@@ -45,7 +53,8 @@ def read_options(file: str | Path) -> dict[str, Any]:
         UserError: The file is missing or not YAML, or lacks a key.
     """
     try:
-        options = yaml.load(Path(file).read_text(encoding='utf-8'), Loader=ordered_yaml()[0])
+        with open(file, encoding='utf-8') as stream:
+            options = yaml.load(stream, Loader=ordered_yaml()[0])
     except OSError as error:
         raise UserError(f'Cannot read the option file {file}: {error.strerror}.') from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -123,6 +132,7 @@ def _check_names(options: Mapping[str, Any]) -> None:
             _check_call(registry.LOSS_REGISTRY, f'train.{name}', part)
         elif name.startswith('optim_'):
             _check_optimizer(f'train.{name}', part)
+    _check_scheduler(options)
     for name, metric in ((options.get('val') or {}).get('metrics') or {}).items():
         _need(options, f'val.metrics.{name}.type')
         _known(registry.METRIC_REGISTRY, f'val.metrics.{name}.type', metric['type'])
@@ -160,8 +170,10 @@ def _need(options: Mapping[str, Any], dotted: str, hint: str = 'Add it.') -> Any
     part: Any = options
     for key in dotted.split('.'):
         if not isinstance(part, Mapping) or key not in part:
-            near = nearest(key, part) if isinstance(part, Mapping) else ''
-            raise UserError(f'The option file has no key {dotted}{near}. {hint}')
+            similar = difflib.get_close_matches(key, part, n=1) if isinstance(part, Mapping) else []
+            raise UserError(
+                f'The option file has no key {dotted}' + (f' (only {similar[0]}). ' if similar else '. ') + hint
+            )
         part = part[key]
     return part
 
@@ -193,6 +205,21 @@ def _check_optimizer(where: str, part: Any) -> None:
     if not isinstance(part, Mapping) or part.get('type') not in OPTIMIZERS:
         raise UserError(f'{where}.type: expected one of {", ".join(OPTIMIZERS)}.')
     _check_arguments(getattr(torch.optim, part['type']), where, {'params': None, **part})
+
+
+def _check_scheduler(options: Mapping[str, Any]) -> None:
+    """Check what the toolbox would make its scheduler from. A model with schedulers of its own checks them itself."""
+    model = _known(registry.MODEL_REGISTRY, 'model_type', options['model_type'])
+    part = (options.get('train') or {}).get('scheduler')
+    if part is None or model.setup_schedulers is not BaseModel.setup_schedulers:
+        return
+    where = 'train.scheduler'
+    if not isinstance(part, Mapping) or part.get('type') not in SCHEDULERS:
+        raise UserError(f'{where}.type: expected one of {", ".join(SCHEDULERS)}.')
+    _check_arguments(SCHEDULERS[part['type']], where, {'optimizer': None, **part})
+    total = options['train']['total_iter']
+    if 'periods' in part and sum(part['periods']) < total:
+        raise UserError(f'{where}.periods: they add up to {sum(part["periods"])}, less than train.total_iter {total}.')
 
 
 def _check_arguments(function: Callable[..., Any], where: str, part: Mapping[str, Any]) -> None:
