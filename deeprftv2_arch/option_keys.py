@@ -44,13 +44,13 @@ def positive_integer(options: Mapping[str, Any], key: str, where: str) -> int:
     return value
 
 
-def number(options: Mapping[str, Any], key: str, where: str, default: float) -> float:
-    """Read a number that is not negative.
+def number(options: Mapping[str, Any], key: str, where: str) -> float:
+    """Read a required number that is not negative.
 
     Raises:
         UserError: If the key holds something else; YAML reads ``1e-3`` as text, which is named when it happens.
     """
-    value = options.get(key, default)
+    value = options.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         hint = ' YAML takes 1e-3 for text: write 1.0e-3.' if isinstance(value, str) else ''
         raise UserError(f'{where}.{key}: expected a number of at least 0, got {value!r}.{hint}')

@@ -1,0 +1,105 @@
+"""Checkpoints that fit, and every way in which one may not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from deeprftv2_arch.archs import DeepRFTv2
+from deeprftv2_arch.convert import to_published
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.models.weights import load_weights
+
+TINY = {'width': 4, 'num_blocks': [1, 1], 'block_types': [['naf', 'nafevs'], ['naf', 'naf']]}
+
+
+def network(channels: int = 4) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 3, 3))
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    weights = other.state_dict()
+    return all(torch.equal(value, weights[key]) for key, value in one.state_dict().items())
+
+
+def test_weights_come_back(tmp_path):
+    source, path = network(), str(tmp_path / 'net.pth')
+    torch.save({'params': {f'module.{key}': value for key, value in source.state_dict().items()}}, path)
+    target = network()
+    assert not same(source, target)
+    load_weights(target, path)
+    assert same(source, target)
+
+
+def test_bare_state_dict_is_read_without_key(tmp_path):
+    source, target, path = network(), network(), str(tmp_path / 'net.pth')
+    torch.save(source.state_dict(), path)
+    with pytest.raises(UserError, match=r"no weights under the key 'params'; it has '0\.weight'.*param_key_g"):
+        load_weights(target, path)
+    load_weights(target, path, None)
+    assert same(source, target)
+
+
+def test_published_key_names_are_translated(tmp_path):
+    source, target, path = DeepRFTv2(**TINY), DeepRFTv2(**TINY), str(tmp_path / 'published.pth')
+    torch.save({'params': to_published(source.state_dict())}, path)
+    load_weights(target, path)
+    assert same(source, target)
+
+
+def test_other_key_is_named(tmp_path):
+    path = str(tmp_path / 'net.pth')
+    torch.save({'state_dict': network().state_dict()}, path)
+    with pytest.raises(UserError, match=r"net\.pth has no weights under the key 'params_ema'; it has 'state_dict'"):
+        load_weights(network(), path, 'params_ema')
+
+
+def test_mismatch_lists_each_kind_of_key_and_changes_nothing(tmp_path):
+    weights = network().state_dict()
+    weights['2.weight'] = weights.pop('0.weight')
+    weights['1.weight'] = torch.zeros(3, 5, 3, 3)
+    path, target = str(tmp_path / 'net.pth'), network()
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    torch.save({'params': weights}, path)
+    with pytest.raises(UserError) as caught:
+        load_weights(target, path)
+    message = str(caught.value)
+    assert message.startswith(f'{path} does not fit this Sequential: ')
+    for part in (
+        '1 missing: 0.weight',
+        '1 unexpected: 2.weight',
+        '1 wrongly shaped: 1.weight (3x5x3x3 instead of 3x4x3x3)',
+    ):
+        assert part in message
+    assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
+
+
+def test_long_lists_are_shortened(tmp_path):
+    path = str(tmp_path / 'net.pth')
+    torch.save({'params': {f'block.{index}.weight': torch.zeros(1) for index in range(500)}}, path)
+    with pytest.raises(UserError, match='500 unexpected: ') as caught:
+        load_weights(network(), path)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize('kept', [0, 10, 0.5, 0.99])
+def test_truncated_file_is_named(tmp_path, kept):
+    path = tmp_path / 'net.pth'
+    torch.save({'params': network().state_dict()}, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data)) if kept < 1 else kept])
+    with pytest.raises(UserError, match=str(path)):
+        load_weights(network(), str(path))
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match=r'absent\.pth'):
+        load_weights(network(), str(tmp_path / 'absent.pth'))
+    path = tmp_path / 'net.pth'
+    path.write_text('<html>404 Not Found</html>')
+    with pytest.raises(UserError, match=r'net\.pth'):
+        load_weights(network(), str(path))
+    torch.save([1, 2, 3], path)
+    with pytest.raises(UserError, match=r'net\.pth'):
+        load_weights(network(), str(path))
