@@ -12,13 +12,14 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
-from deeprftv2_arch.checkpoint import mismatch, read_checkpoint
+from deeprftv2_arch.checkpoint import mismatch, read_checkpoint, save_checkpoint
 from deeprftv2_arch.errors import UserError
 
 PREFIX = 'global_model.'
@@ -100,7 +101,9 @@ def _published_unet_key(part: str, key: str, column: str, scale: str) -> str:
     if level != '0':
         return f'{net}.level{level}.fusion.down.0.body.0.{rest}'
     entry, name = rest.split('.', 1)
-    return f'patch_embed_{scale}s.{column}.proj.{name}' if entry == 'project' else f'patch_embed_{scale}s2.{column}.{name}'
+    return (
+        f'patch_embed_{scale}s.{column}.proj.{name}' if entry == 'project' else f'patch_embed_{scale}s2.{column}.{name}'
+    )
 
 
 def published_key(key: str) -> str:
@@ -181,13 +184,10 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         UserError: A key is missing, left over or wrongly shaped.
     """
     with torch.device('meta'):
-        expected = DeepRFTv2(**read_options(state)).state_dict()
-    names = {key: published_key(key) for key in expected}
-    ours = {key: _drop_direction(name, state[name]) for key, name in names.items() if name in state}
-    left_over = {name: tensor for name, tensor in state.items() if name not in set(names.values())}
-    if problem := mismatch(expected, {**ours, **left_over}):
+        network = DeepRFTv2(**read_options(state)).state_dict()
+    if problem := mismatch(to_published(network), state):
         raise UserError(f'These weights do not fit DeepRFTv2: {problem}')
-    return ours
+    return {key: state[published_key(key)].reshape(tensor.shape) for key, tensor in network.items()}
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -203,8 +203,28 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor[None] if name.endswith(_WITH_DIRECTION) else tensor for name, tensor in named.items()}
 
 
-def _drop_direction(name: str, tensor: Tensor) -> Tensor:
-    return tensor[0] if name.endswith(_WITH_DIRECTION) and tensor.shape[0] == 1 else tensor
+def convert_checkpoint(content: Mapping[str, Any]) -> tuple[dict[str, dict[str, Tensor]], str]:
+    """Convert everything in a checkpoint.
+
+    Args:
+        content: ``{'params': weights}``, also with ``params_ema`` or ``state_dict`` as keys, or the weights themselves.
+            A leading ``module.`` of the keys, left by data-parallel training, is removed.
+
+    Returns:
+        The weights under the same keys (``params`` where there was none), and ``'ours'`` or ``'published'``, the names
+        they have now.
+
+    Raises:
+        UserError: The content is no weights of DeepRFTv2.
+    """
+    nested = {key: value for key, value in content.items() if isinstance(value, Mapping)}
+    groups = {
+        name: {key.removeprefix('module.'): tensor for key, tensor in weights.items()}
+        for name, weights in (nested or {'params': content}).items()
+    }
+    if all(is_published(weights) for weights in groups.values()):
+        return {name: from_published(weights) for name, weights in groups.items()}, 'ours'
+    return {name: to_published(weights) for name, weights in groups.items()}, 'published'
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -214,10 +234,21 @@ def main(arguments: list[str] | None = None) -> None:
         description='Convert a checkpoint of DeepRFTv2 between the published key names and ours.',
     )
     parser.add_argument('source', metavar='IN', help='checkpoint to read; its keys tell the direction')
-    parser.add_argument('target', metavar='OUT', help='checkpoint to write; must not exist')
+    parser.add_argument('target', metavar='OUT', help='checkpoint to write; must not exist yet')
     args = parser.parse_args(arguments)
-    del args
+    if Path(args.target).exists():
+        raise UserError(f'{args.target} exists already. Name another file, or remove it first.')
+    groups, names = convert_checkpoint(read_checkpoint(args.source))
+    save_checkpoint(groups, args.target)
+    counts = ', '.join(f'{len(weights)} tensors under {name!r}' for name, weights in groups.items())
+    print(f'Wrote {args.target} with {"our" if names == "ours" else "the published"} names: {counts}.')
+    if names == 'ours':
+        options = read_options(to_published(next(iter(groups.values()))))
+        print('network_g:\n  type: DeepRFTv2\n' + ''.join(f'  {key}: {value}\n' for key, value in options.items()))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'Error: {error}')

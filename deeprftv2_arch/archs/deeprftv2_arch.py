@@ -147,9 +147,7 @@ class DeepRFTv2(nn.Module):
                 LatentFusion(width, widths[-1], 2 ** (levels - 2)) if scale < scales - 1 else None,
                 SubDecoder(widths, num_blocks, make_stack),
                 nn.Conv2d(width, in_channels, 3, padding=1),
-                FourierKernelEstimator(
-                    width, in_channels, first, shrink(fke_window, 2**scale), fke_overlap // 2**scale
-                )
+                FourierKernelEstimator(width, in_channels, first, shrink(fke_window, 2**scale), fke_overlap // 2**scale)
                 if fke
                 else None,
             )
@@ -204,11 +202,14 @@ class DeepRFTv2(nn.Module):
 
     def _restore_tiles(self, images: list[Tensor]) -> list[list[Tensor]]:
         """Tile every scale of the pyramid of the whole image, restore tile by tile, and blend every output."""
-        tiled = [windows.split(image) for windows, image in zip(self.tiles, images)]
+        tiled = [windows.split(image) for windows, image in zip(self.tiles, images, strict=True)]
         restored = [self._restore([image[index : index + 1] for image in tiled]) for index in range(len(tiled[0]))]
         return [
-            [windows.merge(torch.cat(parts), *image.shape[-2:]) for parts in zip(*(tile[scale] for tile in restored))]
-            for scale, (windows, image) in enumerate(zip(self.tiles, images))
+            [
+                windows.merge(torch.cat(parts), *image.shape[-2:])
+                for parts in zip(*(tile[scale] for tile in restored), strict=True)
+            ]
+            for scale, (windows, image) in enumerate(zip(self.tiles, images, strict=True))
         ]
 
     def _scale_windows(self, name: str, size: int | None, overlap: int) -> list[Windows] | None:

@@ -200,7 +200,7 @@ class FourierKernelEstimator(nn.Module):
     def run(self, slots: Slots, scale: str, feature: str, image: str) -> None:
         """Work on the named maps of a column: update ``r1``..``r4`` and ``f`` of a scale, emit the restored image."""
         source = feature
-        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings)):
+        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
             previous = f'{scale}.r{index + 2}' if level.fuse is not None else None
             target = f'{scale}.r{index + 1}'
             slots.couple(target, scaling, level, source, previous)

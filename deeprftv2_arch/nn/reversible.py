@@ -201,13 +201,13 @@ class _Rewinder:
         with torch.set_grad_enabled(gradient is not None), self.autocast():
             value = step.function(*leaves)
         if gradient is not None:
-            names = [name for name, leaf in zip(inputs, leaves) if leaf is not None and leaf.requires_grad]
+            names = [name for name, leaf in zip(inputs, leaves, strict=True) if leaf is not None and leaf.requires_grad]
             sources = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
             parameters = [parameter for parameter in step.function.parameters() if parameter.requires_grad]
             found = torch.autograd.grad(value, sources + parameters, gradient.to(value.dtype), allow_unused=True)
-            for name, part in zip(names, found):
+            for name, part in zip(names, found[: len(names)], strict=True):
                 self.gradients.add_map(name, part)
-            for parameter, part in zip(parameters, found[len(names) :]):
+            for parameter, part in zip(parameters, found[len(names) :], strict=True):
                 self.gradients.add_parameter(parameter, part)
         return value.detach()
 
@@ -217,7 +217,7 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, program, labels, names, parameters, *tensors):
-        recorder = _Recorder(dict(zip(names, tensors)))
+        recorder = _Recorder(dict(zip(names, tensors[: len(names)], strict=True)))
         program(recorder)
         labels.extend(label for label, _ in recorder.emitted)
         ctx.names, ctx.parameters, ctx.steps = names, parameters, recorder.steps
@@ -231,9 +231,10 @@ class _Reversible(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *emitted_gradients):
         saved = ctx.saved_tensors
-        maps, kept = dict(zip(ctx.map_names, saved)), saved[len(ctx.map_names) :]
-        constants = {name for name, wanted in zip(ctx.names, ctx.needs_input_grad[4:]) if not wanted}
-        rewinder = _Rewinder(maps, kept, constants, ctx.autocast)
+        maps = dict(zip(ctx.map_names, saved[: len(ctx.map_names)], strict=True))
+        wanted = ctx.needs_input_grad[4 : 4 + len(ctx.names)]
+        constants = {name for name, want in zip(ctx.names, wanted, strict=True) if not want}
+        rewinder = _Rewinder(maps, saved[len(maps) :], constants, ctx.autocast)
         pending = list(emitted_gradients)
         for step in reversed(ctx.steps):
             rewinder.rewind(step, pending.pop() if step.verb == 'emit' else None)
@@ -270,4 +271,4 @@ def run_reversible(
     """
     labels: list[str] = []
     outputs = _Reversible.apply(program, labels, list(maps), parameters, *maps.values(), *parameters)
-    return list(zip(labels, outputs))
+    return list(zip(labels, outputs, strict=True))

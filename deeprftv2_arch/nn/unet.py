@@ -126,7 +126,7 @@ class SubEncoder(nn.Module):
         super().__init__()
         self.is_first, self.has_finer = is_first, has_finer
         self.levels = nn.ModuleList()
-        for level, (width, depth) in enumerate(zip(widths, depths)):
+        for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             if level == 0:
                 entry = ImageEmbedding(image_channels, width, fused=not is_first)
             else:
@@ -136,7 +136,7 @@ class SubEncoder(nn.Module):
 
     def run(self, slots: Slots, scale: str, image: str, previous: str, finer_scale: str | None) -> None:
         """Work on the named maps: ``previous`` is what the column before handed on."""
-        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings)):
+        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
             target = f'{scale}.s{index + 1}'
             source = image if index == 0 else f'{scale}.s{index}'
             handed_on = previous if index == 0 and not self.is_first else None
@@ -168,6 +168,6 @@ class SubDecoder(nn.Module):
     def run(self, slots: Slots, scale: str) -> None:
         """Work on the maps of a scale; the latent, its last ``s``, stays as it is."""
         coarsest = len(self.levels)
-        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings)):
+        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
             target = f'{scale}.s{coarsest - 1 - index}' if index < coarsest - 1 else f'{scale}.d'
             slots.couple(target, scaling, level, f'{scale}.s{coarsest - index}')

@@ -96,6 +96,6 @@ class Windows:
                 weights[index][:shared] *= ramp
                 weights[index - 1][size - shared :] *= ramp.flip(0)
         total = like.new_zeros(length)
-        for start, weight in zip(starts, weights):
+        for start, weight in zip(starts, weights, strict=True):
             total[start : start + size] += weight
-        return [weight / total[start : start + size] for start, weight in zip(starts, weights)]
+        return [weight / total[start : start + size] for start, weight in zip(starts, weights, strict=True)]
