@@ -1,0 +1,42 @@
+"""Packaging of the plugin. Ranges are what it should run with; `constraints.txt` has the versions it is tested with."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'deeprftv2_arch' / '__init__.py').read_text(encoding='utf-8'))[1]
+
+PLOTS = ['matplotlib>=3.8']
+DEMO = [*PLOTS, 'scikit-image>=0.22']
+
+setup(
+    name='deeprftv2_arch',
+    version=VERSION,
+    description='DeepRFTv2 image deblurring as a plugin for BasicSR',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['deeprftv2_arch', 'deeprftv2_arch.*']),
+    # BasicSR 1.4.2 cannot be built on Python 3.13: see docs/install.md.
+    python_requires='>=3.10,<3.13',
+    install_requires=[
+        'basicsr>=1.4.2,<1.5',
+        'torch>=2.6',
+        'torchvision>=0.21',
+        'numpy>=1.26',
+        'scipy>=1.11,<2',  # BasicSR 1.4.2 imports a namespace of SciPy that version 2 is to remove
+        'opencv-python>=4.8',
+        'lmdb>=1.4',
+        'pyyaml>=6',
+        'numba>=0.60',
+        'tqdm>=4.60',
+    ],
+    extras_require={
+        'plots': PLOTS,
+        'demo': DEMO,
+        'lpips': ['lpips>=0.1.4'],
+        'dev': [*DEMO, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+    },
+)
