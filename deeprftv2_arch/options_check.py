@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,9 @@ def read_options(file: str | Path) -> dict[str, Any]:
         raise UserError(f'{file} is not an option file: it holds no keys.')
     for key in NEEDED:
         _need(options, key)
-    for key in ('datasets', 'path'):
-        if not isinstance(options[key], Mapping):
-            raise UserError(f'{key} holds no keys.')
+    for key in ('datasets', 'path', *(f'datasets.{name}' for name in options['datasets'] or ())):
+        if not isinstance(_need(options, key), Mapping):
+            raise UserError(f'{key} has no keys of its own in {file}.')
     return options
 
 
@@ -130,9 +130,8 @@ def _check_names(options: Mapping[str, Any]) -> None:
     for name, part in (options.get('train') or {}).items():
         if name.endswith('_opt') and part:
             _check_call(registry.LOSS_REGISTRY, f'train.{name}', part)
-        elif name.startswith('optim_'):
-            _check_optimizer(f'train.{name}', part)
-    _check_scheduler(options)
+    if options['is_train']:
+        _check_optimization(options)
     for name, metric in ((options.get('val') or {}).get('metrics') or {}).items():
         _need(options, f'val.metrics.{name}.type')
         _known(registry.METRIC_REGISTRY, f'val.metrics.{name}.type', metric['type'])
@@ -171,9 +170,8 @@ def _need(options: Mapping[str, Any], dotted: str, hint: str = 'Add it.') -> Any
     for key in dotted.split('.'):
         if not isinstance(part, Mapping) or key not in part:
             similar = difflib.get_close_matches(key, part, n=1) if isinstance(part, Mapping) else []
-            raise UserError(
-                f'The option file has no key {dotted}' + (f' (only {similar[0]}). ' if similar else '. ') + hint
-            )
+            instead = f', only {similar[0]}' if similar else ''
+            raise UserError(f'The option file has no key {dotted}{instead}. {hint}')
         part = part[key]
     return part
 
@@ -201,25 +199,31 @@ def _check_call(names: registry.Registry, where: str, part: Any) -> None:
     _check_arguments(_known(names, f'{where}.type', part['type']), where, part)
 
 
-def _check_optimizer(where: str, part: Any) -> None:
-    if not isinstance(part, Mapping) or part.get('type') not in OPTIMIZERS:
-        raise UserError(f'{where}.type: expected one of {", ".join(OPTIMIZERS)}.')
-    _check_arguments(getattr(torch.optim, part['type']), where, {'params': None, **part})
+def _check_optimization(options: Mapping[str, Any]) -> None:
+    """Check what the toolbox makes its optimizers and its scheduler from. A model with its own checks them itself."""
+    model, train = registry.MODEL_REGISTRY.get(options['model_type']), options['train']
+    if model.setup_optimizers.__module__.startswith('basicsr.'):
+        for name in train:
+            if name.startswith('optim_'):
+                kind = _one_of(OPTIMIZERS, f'train.{name}', train[name])
+                _check_arguments(getattr(torch.optim, kind), f'train.{name}', {'params': None, **train[name]})
+    if model.setup_schedulers is BaseModel.setup_schedulers:
+        scheduler = _need(options, 'train.scheduler')
+        kind = _one_of(SCHEDULERS, 'train.scheduler', scheduler)
+        _check_arguments(SCHEDULERS[kind], 'train.scheduler', {'optimizer': None, **scheduler})
+        # After its last period the toolbox's cosine schedule has no value: the training would end with a TypeError.
+        if sum(scheduler.get('periods', [train['total_iter']])) < train['total_iter']:
+            raise UserError(
+                f'train.scheduler.periods: they add up to {sum(scheduler["periods"])} iterations, but train.total_iter '
+                f'is {train["total_iter"]}.'
+            )
 
 
-def _check_scheduler(options: Mapping[str, Any]) -> None:
-    """Check what the toolbox would make its scheduler from. A model with schedulers of its own checks them itself."""
-    model = _known(registry.MODEL_REGISTRY, 'model_type', options['model_type'])
-    part = (options.get('train') or {}).get('scheduler')
-    if part is None or model.setup_schedulers is not BaseModel.setup_schedulers:
-        return
-    where = 'train.scheduler'
-    if not isinstance(part, Mapping) or part.get('type') not in SCHEDULERS:
-        raise UserError(f'{where}.type: expected one of {", ".join(SCHEDULERS)}.')
-    _check_arguments(SCHEDULERS[part['type']], where, {'optimizer': None, **part})
-    total = options['train']['total_iter']
-    if 'periods' in part and sum(part['periods']) < total:
-        raise UserError(f'{where}.periods: they add up to {sum(part["periods"])}, less than train.total_iter {total}.')
+def _one_of(kinds: Collection[str], where: str, part: Any) -> str:
+    kind = part.get('type') if isinstance(part, Mapping) else None
+    if kind not in kinds:
+        raise UserError(f'{where}.type: expected one of {", ".join(kinds)}, got {kind!r}.')
+    return kind
 
 
 def _check_arguments(function: Callable[..., Any], where: str, part: Mapping[str, Any]) -> None:
