@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -59,3 +59,40 @@ def as_lmdb() -> Callable[[Path], Path]:
         return database
 
     return pack
+
+
+@pytest.fixture
+def training_options() -> Callable[[PairFolders], dict[str, Any]]:
+    """Options of a training of three iterations that validates once, on a stock network with our parts."""
+
+    def make(folders: PairFolders) -> dict[str, Any]:
+        data = {
+            'name': 'Photos',
+            'type': 'PairedDeblurDataset',
+            'dataroot_gt': str(folders.gt),
+            'dataroot_lq': str(folders.lq),
+            'io_backend': {'type': 'disk'},
+        }
+        training = {'gt_size': 32, 'use_hflip': True, 'use_rot': True, 'num_worker_per_gpu': 0, 'batch_size_per_gpu': 1}
+        return {
+            'name': 'run',
+            'model_type': 'DeblurModel',
+            'num_gpu': 0,
+            'manual_seed': 0,
+            'datasets': {'train': {**data, **training}, 'val': dict(data)},
+            'network_g': {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 1},
+            'path': {'pretrain_network_g': None, 'strict_load_g': True, 'resume_state': None},
+            'train': {
+                'total_iter': 3,
+                'pixel_opt': {'type': 'L1Loss'},
+                'fft_opt': {'type': 'FrequencyLoss', 'loss_weight': 0.01},
+            },
+            'val': {
+                'val_freq': 3,
+                'save_img': True,
+                'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}},
+            },
+            'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False},
+        }
+
+    return make

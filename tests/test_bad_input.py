@@ -1,0 +1,190 @@
+"""What a user gets wrong, told in one line that names the file or the key: exit code 2, no traceback, nothing left."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from basicsr.utils import logger as toolbox_logger
+
+from deeprftv2_arch.launcher import launch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Refusal(NamedTuple):
+    """How a run ended."""
+
+    code: int
+    lines: list[str]
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch, capsys) -> Callable[[dict[str, Any]], Refusal]:
+    """Train in this process, through the launcher; return the exit code and what it printed to stderr."""
+    monkeypatch.chdir(tmp_path)
+    # Each run starts with the logger of a fresh process.
+    monkeypatch.setattr(toolbox_logger, 'initialized_logger', {})
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'handlers', [])
+
+    def run(options: dict[str, Any]) -> Refusal:
+        (tmp_path / 'run.yml').write_text(yaml.safe_dump(options))
+        monkeypatch.setattr(sys, 'argv', ['train', '-opt', 'run.yml'])
+        code = launch('train', tmp_path)
+        return Refusal(code, capsys.readouterr().err.splitlines())
+
+    return run
+
+
+def check(refusal: Refusal, folder: Path, *words: str | Path, began: bool = False) -> None:
+    """One line with all the words, and nothing left in ``folder`` but, if the training began, its log and options."""
+    assert refusal.code == 2
+    errors = [line for line in refusal.lines if line.startswith('Error: ')]
+    assert len(errors) == 1
+    assert refusal.lines[-1] == errors[0]
+    for word in words:
+        assert str(word) in errors[0]
+    assert not any('Traceback' in line for line in refusal.lines)
+    experiment = folder / 'experiments' / 'run'
+    assert experiment.exists() == began
+    assert {path.suffix for path in experiment.rglob('*') if path.is_file()} <= {'.log', '.yml'}
+
+
+@pytest.fixture
+def folders(write_pairs):
+    return write_pairs()
+
+
+@pytest.fixture
+def options(folders, training_options):
+    return training_options(folders)
+
+
+def use_lmdb(options: dict[str, Any], lq: Path, gt: Path) -> None:
+    for dataset in options['datasets'].values():
+        dataset.update(dataroot_lq=str(lq), dataroot_gt=str(gt), io_backend={'type': 'lmdb'})
+
+
+def test_the_options_themselves_are_good(train, options, tmp_path):
+    assert train(options).code == 0
+    assert (tmp_path / 'experiments' / 'run' / 'models' / 'net_g_latest.pth').is_file()
+
+
+def test_missing_folder(train, options, tmp_path):
+    options['datasets']['train']['dataroot_lq'] = str(tmp_path / 'nowhere')
+    check(train(options), tmp_path, 'datasets.train.dataroot_lq', tmp_path / 'nowhere')
+
+
+def test_image_without_partner(train, options, folders, tmp_path):
+    (folders.gt / '002.png').unlink()
+    check(train(options), tmp_path, 'without partner', folders.lq / '002.png')
+
+
+@pytest.mark.parametrize('phase', ['train', 'val'])
+def test_truncated_image(train, options, folders, tmp_path, phase):
+    data = {role: tmp_path / phase / role for role in ('lq', 'gt')}
+    for role, folder in data.items():
+        folder.mkdir(parents=True)
+        for file in getattr(folders, role).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        options['datasets'][phase][f'dataroot_{role}'] = str(folder)
+    for file in data['lq'].iterdir():
+        file.write_bytes(file.read_bytes()[:-20])
+    options['val']['val_freq'] = 1  # before the first checkpoint
+    check(train(options), tmp_path, data['lq'], 'truncated', began=phase == 'val')
+
+
+def test_truncated_image_met_by_a_worker_process(options, folders, tmp_path):
+    for file in folders.lq.iterdir():
+        file.write_bytes(file.read_bytes()[:-20])
+    options['datasets']['train']['num_worker_per_gpu'] = 2
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(options))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'deeprftv2_arch' / 'train.py'), '-opt', 'run.yml'],
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    check(Refusal(done.returncode, done.stderr.splitlines()), tmp_path, folders.lq, 'truncated')
+
+
+def test_file_that_is_no_image(train, options, folders, tmp_path):
+    for file in folders.gt.iterdir():
+        file.write_text('<html>quota exceeded</html>')
+    check(train(options), tmp_path, folders.gt, 'cannot decode')
+
+
+def test_pair_of_two_sizes(train, options, folders, tmp_path):
+    for file in folders.lq.iterdir():
+        cv2.imwrite(str(file), np.zeros((40, 44, 3), np.uint8))
+    check(train(options), tmp_path, folders.lq, '44 x 40', '48 x 40')
+
+
+def test_image_smaller_than_the_crop(train, options, folders, tmp_path):
+    options['datasets']['train']['gt_size'] = 64
+    check(train(options), tmp_path, folders.gt, '48 x 40', 'gt_size: 64')
+
+
+@pytest.mark.parametrize('role', ['lq', 'gt'])
+def test_image_with_nan(train, options, folders, tmp_path, role):
+    for file in getattr(folders, role).iterdir():
+        image = cv2.imread(str(file)).astype(np.float32) / 255
+        image[20, 20] = np.nan
+        cv2.imwrite(str(file.with_suffix('.tif')), image)
+        file.unlink()
+    check(train(options), tmp_path, getattr(folders, role), '.tif', '1 pixels are NaN')
+
+
+@pytest.mark.parametrize('name', ['meta_info.txt', 'data.mdb'])
+def test_lmdb_without_one_of_its_files(train, options, folders, as_lmdb, tmp_path, name):
+    lq, gt = as_lmdb(folders.lq), as_lmdb(folders.gt)
+    (lq / name).unlink()
+    use_lmdb(options, lq, gt)
+    check(train(options), tmp_path, lq, name)
+
+
+def test_lmdbs_with_different_keys(train, options, folders, as_lmdb, tmp_path):
+    gt = as_lmdb(folders.gt)
+    (folders.lq / '003.png').rename(folders.lq / '004.png')
+    lq = as_lmdb(folders.lq)
+    use_lmdb(options, lq, gt)
+    check(train(options), tmp_path, 'keys differ', '(003)', '(004)')
+
+
+def test_truncated_lmdb(train, options, folders, as_lmdb, tmp_path):
+    lq, gt = as_lmdb(folders.lq), as_lmdb(folders.gt)
+    os.truncate(gt / 'data.mdb', 20_000)
+    use_lmdb(options, lq, gt)
+    check(train(options), tmp_path, gt / 'data.mdb', 'truncated')
+
+
+def test_misspelt_key_of_a_data_set(train, options, tmp_path):
+    options['datasets']['train']['use_hflipp'] = True
+    check(train(options), tmp_path, "'use_hflipp'", "did you mean 'use_hflip'")
+
+
+def test_misspelt_key_of_the_training(train, options, tmp_path):
+    options['train']['grad_clipp'] = 0.1
+    check(train(options), tmp_path, 'train', "'grad_clipp'", "did you mean 'grad_clip'")
+
+
+def test_empty_validation_set_folder(train, options, tmp_path):
+    for role in ('lq', 'gt'):
+        (tmp_path / 'empty' / role).mkdir(parents=True)
+        options['datasets']['val'][f'dataroot_{role}'] = str(tmp_path / 'empty' / role)
+    check(train(options), tmp_path, tmp_path / 'empty' / 'gt', 'holds no images')
+
+
+def test_checkpoint_of_another_network(train, options, tmp_path):
+    path = tmp_path / 'other.pth'
+    torch.save({'params': torch.nn.Conv2d(3, 3, 3).state_dict()}, path)
+    options['path']['pretrain_network_g'] = str(path)
+    check(train(options), tmp_path, path, 'EDSR', 'missing: conv_first.weight', 'unexpected: weight')
