@@ -46,8 +46,8 @@ def train(tmp_path, monkeypatch, capsys) -> Callable[[dict[str, Any]], Refusal]:
     return run
 
 
-def check(refusal: Refusal, folder: Path, *words: str | Path, began: bool = False) -> None:
-    """One line with all the words, and nothing left in ``folder`` but, if the training began, its log and options."""
+def check(refusal: Refusal, folder: Path, *words: str | Path) -> None:
+    """One line with all the words, and nothing left behind."""
     assert refusal.code == 2
     errors = [line for line in refusal.lines if line.startswith('Error: ')]
     assert len(errors) == 1
@@ -55,9 +55,7 @@ def check(refusal: Refusal, folder: Path, *words: str | Path, began: bool = Fals
     for word in words:
         assert str(word) in errors[0]
     assert not any('Traceback' in line for line in refusal.lines)
-    experiment = folder / 'experiments' / 'run'
-    assert experiment.exists() == began
-    assert {path.suffix for path in experiment.rglob('*') if path.is_file()} <= {'.log', '.yml'}
+    assert not (folder / 'experiments' / 'run').exists()
 
 
 @pytest.fixture
@@ -100,8 +98,8 @@ def test_truncated_image(train, options, folders, tmp_path, phase):
         options['datasets'][phase][f'dataroot_{role}'] = str(folder)
     for file in data['lq'].iterdir():
         file.write_bytes(file.read_bytes()[:-20])
-    options['val']['val_freq'] = 1  # before the first checkpoint
-    check(train(options), tmp_path, data['lq'], 'truncated', began=phase == 'val')
+    options['val']['val_freq'] = 1
+    check(train(options), tmp_path, data['lq'], 'truncated')
 
 
 def test_truncated_image_met_by_a_worker_process(options, folders, tmp_path):
