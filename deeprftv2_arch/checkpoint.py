@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -34,13 +35,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f'There is no checkpoint {path}.')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except UnpicklingError as error:
-        raise UserError(
-            f'{path} is not a checkpoint, or holds Python objects beside tensors. If you trust where it comes from, '
-            'load it with torch.load(..., weights_only=False) and save its state dict alone.'
-        ) from error
-    except (OSError, RuntimeError, EOFError) as error:
-        raise UserError(f'{path} is damaged: it was not written or not downloaded to its end.') from error
+    except Exception as error:  # an unpickler fed with arbitrary bytes raises all there is
+        if isinstance(error, UnpicklingError) and zipfile.is_zipfile(path):
+            raise UserError(
+                f'{path} holds Python objects beside tensors, which may run code when loaded. If you trust where it '
+                'comes from, load it with torch.load(..., weights_only=False) and save its state dict alone.'
+            ) from error
+        raise UserError(f'{path} is not a checkpoint, or was not written or downloaded to its end.') from error
     if not isinstance(content, Mapping):
         raise UserError(f'{path} holds a {type(content).__name__}, not a checkpoint.')
     return dict(content)

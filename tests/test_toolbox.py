@@ -1,0 +1,344 @@
+"""Each fault of the toolbox, shown on its own function, and gone with ours in its place."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from importlib import reload
+from pathlib import Path
+from types import SimpleNamespace
+
+import basicsr.train
+import pytest
+import torch
+from basicsr.data.prefetch_dataloader import PrefetchGenerator
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import dist_util, get_env_info, options
+from processes import FIXED, ROOT, TOOLBOXES, python
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+import deeprftv2_arch
+from deeprftv2_arch import checkpoint, toolbox
+from deeprftv2_arch.errors import UserError
+
+RELEASED = 'functional_tensor' in Path(basicsr.__file__).with_name('data').joinpath('degradations.py').read_text()
+"""Whether the toolbox at hand is 1.4.2 as released, or its master."""
+
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason='shows what happens without CUDA')
+
+
+def test_all_mends_are_made_where_they_are_needed():
+    everywhere = {
+        *('init_dist', 'ddp_on_cpu', 'saving', 'loading', 'prefetch', 'last_iteration', 'local_rank', 'resume'),
+    }
+    released = {'functional_tensor', 'optimizers'}
+    assert set(toolbox.mended) - {'distutils'} == everywhere | (released if RELEASED else set())
+
+
+@pytest.mark.skipif(not FIXED, reason='DEEPRFTV2_ARCH_BASICSR_FIXED names no basicsr-fixed')
+def test_all_of_this_with_basicsr_fixed(tmp_path):
+    done = python(
+        *('-m', 'pytest', '-q', '-p', 'no:xdist', '-p', 'no:cacheprovider', Path(__file__)),
+        folder=ROOT,
+        path=[ROOT, FIXED],
+        DEEPRFTV2_ARCH_BASICSR_FIXED='',
+        PYTEST_ADDOPTS='',
+    )
+    assert done.returncode == 0, done.stdout
+    assert ' failed' not in done.stdout
+    assert ' passed' in done.stdout
+
+
+def test_a_second_import_or_a_reload_changes_nothing():
+    before = list(toolbox.mended), BaseModel.save_network, options.parse_options, basicsr.train.load_resume_state
+    reload(deeprftv2_arch)
+    assert before == (toolbox.mended, BaseModel.save_network, options.parse_options, basicsr.train.load_resume_state)
+
+
+class TestImport:
+    """In a new process, for here the toolbox is imported already."""
+
+    @pytest.mark.skipif(not RELEASED, reason='basicsr-fixed imports what torchvision has')
+    def test_functional_tensor(self, tmp_path):
+        script = 'import deeprftv2_arch; from basicsr.data.degradations import rgb_to_grayscale; print("imported")'
+        without = python('-c', script, folder=tmp_path, DEEPRFTV2_ARCH_WITHOUT='functional_tensor')
+        assert "No module named 'torchvision.transforms.functional_tensor'" in without.stderr
+        mended = python('-c', script, folder=tmp_path)
+        assert mended.stdout.split() == ['imported'], mended.stderr
+
+    @pytest.mark.parametrize('installed', TOOLBOXES)
+    def test_distutils(self, tmp_path, installed):
+        # Python 3.12 without setuptools, played by a finder that knows of no distutils.
+        script = (
+            'import sys, importlib.abc\n'
+            'class Gone(importlib.abc.MetaPathFinder):\n'
+            '    def find_spec(self, name, path=None, target=None):\n'
+            '        if name.startswith("distutils"):\n'
+            '            raise ModuleNotFoundError(f"No module named {name!r}", name=name)\n'
+            'sys.modules.pop("distutils", None)\n'
+            'sys.meta_path.insert(0, Gone())\n'
+            'import importlib.util\n'
+            'find_spec = importlib.util.find_spec\n'
+            'importlib.util.find_spec = lambda name: None if name == "distutils" else find_spec(name)\n'
+            'import deeprftv2_arch\n'
+            'from basicsr.archs.arch_util import LooseVersion\n'
+            'print(LooseVersion("0.10.0+cu132") >= LooseVersion("0.9.0"))\n'
+        )
+        without = python('-c', script, folder=tmp_path, path=[ROOT, installed], DEEPRFTV2_ARCH_WITHOUT='distutils')
+        assert "No module named 'distutils" in without.stderr
+        mended = python('-c', script, folder=tmp_path, path=[ROOT, installed])
+        assert mended.stdout.split() == ['True'], mended.stderr
+
+
+class TestOptimizers:
+    PARAMETERS = (torch.nn.Parameter(torch.zeros(1)),)
+
+    @pytest.mark.skipif(not RELEASED, reason='the master knows them')
+    def test_fault(self):
+        with pytest.raises(NotImplementedError, match='AdamW'):
+            BaseModel.get_optimizer.original(None, 'AdamW', self.PARAMETERS, 1e-3)
+
+    @pytest.mark.parametrize('kind', toolbox.OPTIMIZERS)
+    def test_mended(self, kind):
+        optimizer = BaseModel.get_optimizer(None, kind, self.PARAMETERS, 1e-3)
+        assert type(optimizer) is getattr(torch.optim, kind)
+        assert optimizer.param_groups[0]['lr'] == 1e-3
+
+    @pytest.mark.skipif(not RELEASED, reason='the master has a message of its own')
+    def test_unknown(self):
+        with pytest.raises(UserError, match=r"no optimizer 'Adamw'.* AdamW"):
+            BaseModel.get_optimizer(None, 'Adamw', self.PARAMETERS, 1e-3)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """The environment of the only process of a distributed training."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    for name, value in {'RANK': 0, 'LOCAL_RANK': 0, 'WORLD_SIZE': 1, 'MASTER_PORT': port}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+class TestDistributed:
+    @without_cuda
+    def test_faults(self, alone):
+        with pytest.raises(ZeroDivisionError):
+            dist_util._init_dist_pytorch.original('nccl')
+        dist_util.init_dist('pytorch')
+        with pytest.raises((AssertionError, RuntimeError), match=r'CUDA|NVIDIA'):
+            BaseModel.model_to_device.original(self.model(), torch.nn.Linear(2, 1))
+
+    def test_mended(self, alone):
+        dist_util.init_dist('pytorch')
+        net = BaseModel.model_to_device(self.model(), torch.nn.Linear(2, 1))
+        assert isinstance(net, DistributedDataParallel)
+        net(torch.ones(3, 2)).sum().backward()
+        assert torch.equal(net.module.weight.grad, torch.full((1, 2), 3.0))
+
+    @staticmethod
+    def model():
+        return SimpleNamespace(opt={'dist': True, 'num_gpu': 0}, device=torch.device('cpu'))
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model of the toolbox with one layer, and folders to save it to."""
+    folders = {name: tmp_path / name for name in ('models', 'training_states')}
+    for folder in folders.values():
+        folder.mkdir()
+    opt = {'num_gpu': 0, 'is_train': True, 'dist': False, 'path': folders, 'train': {'total_iter': 10}}
+    model = BaseModel(opt)
+    model.net = torch.nn.Linear(2, 1)
+    model.optimizers = [torch.optim.AdamW(model.net.parameters())]
+    return model
+
+
+class TestSaving:
+    def save(self, model, original=False):
+        save_network = BaseModel.save_network.original if original else BaseModel.save_network
+        save_network(model, model.net, 'net_g', 5)
+        return Path(model.opt['path']['models'], 'net_g_5.pth')
+
+    def test_whole(self, model):
+        path = self.save(model)
+        assert torch.equal(torch.load(path)['params']['weight'], model.net.weight)
+        model.save_training_state(1, 5)
+        state = torch.load(Path(model.opt['path']['training_states'], '5.state'))
+        assert (state['epoch'], state['iter'], len(state['optimizers']), state['schedulers']) == (1, 5, 1, [])
+        model.save_network([model.net, model.net], 'net_g', -1, ['params', 'params_ema'])
+        assert set(torch.load(path.with_name('net_g_latest.pth'))) == {'params', 'params_ema'}
+
+    def test_disk_full(self, model, monkeypatch):
+        monkeypatch.setattr(time, 'sleep', lambda _: None)
+        Path(model.opt['path']['models']).rmdir()
+        self.save(model, original=True)  # as if nothing had happened
+        with pytest.raises(UserError, match=r'Cannot write .*net_g_5.pth'):
+            self.save(model)
+
+    def test_interrupted(self, model, monkeypatch):
+        def torn(_, path):
+            Path(path).write_bytes(b'half of a checkpoint')
+            raise KeyboardInterrupt
+
+        path = self.save(model)
+        monkeypatch.setattr(torch, 'save', torn)
+        with pytest.raises(KeyboardInterrupt):
+            self.save(model)
+        assert torch.load(path)['params'].keys() == {'weight', 'bias'}
+        assert [file.name for file in path.parent.iterdir()] == ['net_g_5.pth']
+        with pytest.raises(KeyboardInterrupt):
+            self.save(model, original=True)
+        with pytest.raises(UserError, match=r'net_g_5\.pth is not a checkpoint'):
+            checkpoint.read_checkpoint(path)
+
+    def test_a_moment_without_the_drive(self, model, monkeypatch):
+        saves, save = [], torch.save
+
+        def first_fails(content, path):
+            saves.append(path)
+            if len(saves) == 1:
+                raise OSError('Stale file handle')
+            save(content, path)
+
+        monkeypatch.setattr(time, 'sleep', lambda _: None)
+        monkeypatch.setattr(torch, 'save', first_fails)
+        assert self.save(model).is_file()
+
+
+class TestLoading:
+    @pytest.fixture
+    def path(self, model, tmp_path):
+        path = tmp_path / 'net.pth'
+        torch.save({'params': model.net.state_dict()}, path)
+        return path
+
+    def test_fits(self, model, path):
+        net = torch.nn.Linear(2, 1)
+        model.load_network(net, path)
+        assert torch.equal(net.weight, model.net.weight)
+
+    def test_another_network(self, model, path):
+        net = torch.nn.Sequential(torch.nn.Linear(2, 1))
+        with pytest.raises(RuntimeError, match=r'Error\(s\) in loading'):
+            BaseModel.load_network.original(model, net, path)
+        with pytest.raises(UserError, match=r'net.pth .* 2 missing: 0.weight, 0.bias; 2 unexpected: weight, bias'):
+            model.load_network(net, path)
+        with pytest.raises(
+            UserError, match=r'2 wrongly shaped: weight \(1x2 instead of 4x3\), bias \(1 instead of 4\)'
+        ):
+            model.load_network(torch.nn.Linear(3, 4), path)
+
+    def test_asked_not_to_be_strict(self, model, path):
+        model.load_network(torch.nn.Linear(2, 5), path, strict=False)
+
+    def test_data_parallel_and_ema_keys(self, model, path):
+        torch.save({'params': {f'module.{k}': v for k, v in model.net.state_dict().items()}}, path)
+        net = torch.nn.Linear(2, 1)
+        model.load_network(net, path, param_key='params_ema')
+        assert torch.equal(net.weight, model.net.weight)
+
+    def test_another_key(self, model, path):
+        torch.save({'state_dict': model.net.state_dict(), 'epoch': 3}, path)
+        with pytest.raises(KeyError):
+            BaseModel.load_network.original(model, model.net, path)
+        with pytest.raises(UserError, match=r"under the key 'params', only state_dict, epoch. Set path.param_key_g"):
+            model.load_network(model.net, path)
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
+def test_prefetch_passes_an_exception_on():
+    def images():
+        yield 'image'
+        raise OSError('truncated')
+
+    class Faulty(PrefetchGenerator):
+        run = PrefetchGenerator.run.original
+
+    faulty, mended = Faulty(images(), 3), PrefetchGenerator(images(), 3)
+    faulty.join(timeout=60)
+    assert [faulty.queue.get_nowait(), faulty.queue.empty()] == ['image', True]  # next() would wait for ever
+    assert next(mended) == 'image'
+    with pytest.raises(OSError, match='truncated'):
+        next(mended)
+    assert list(PrefetchGenerator(iter('abc'), 1)) == ['a', 'b', 'c']
+
+
+def test_the_last_validation_counts_no_further_than_the_training(model):
+    seen = []
+    model.nondist_validation = lambda _, current_iter, *__: seen.append(current_iter)
+    BaseModel.validation.original(model, None, 12, None)
+    model.validation(None, 12, None)
+    model.validation(None, 7, None)
+    assert seen == [12, 10, 7]
+
+
+class TestStart:
+    @pytest.fixture
+    def option_file(self, tmp_path):
+        file = tmp_path / 'options.yml'
+        file.write_text('{name: x, num_gpu: 0, datasets: {}, path: {}}')
+        return file
+
+    def test_local_rank(self, option_file, monkeypatch, capsys):
+        arguments = ['train.py', '--local-rank=0', '-opt', str(option_file)]
+        monkeypatch.setattr(sys, 'argv', list(arguments))
+        toolbox_function = options.parse_options
+        while hasattr(toolbox_function, 'original'):
+            toolbox_function = toolbox_function.original
+        with pytest.raises(SystemExit):
+            toolbox_function('root')
+        assert '--local-rank=0' in capsys.readouterr().err
+        for spelt in (['--local-rank=0'], ['--local-rank', '0'], ['--local_rank=0']):
+            monkeypatch.setattr(sys, 'argv', [arguments[0], *spelt, *arguments[2:]])
+            assert basicsr.train.parse_options('root')[1].local_rank == 0
+
+    def test_the_log_names_this_package(self):
+        assert f'deeprftv2_arch {deeprftv2_arch.__version__} ({ROOT / "deeprftv2_arch"})' in get_env_info()
+        assert 'PyTorch: ' in get_env_info()
+
+
+class TestResume:
+    @pytest.fixture
+    def opt(self, tmp_path, monkeypatch):
+        (tmp_path / 'elsewhere').mkdir()
+        monkeypatch.chdir(tmp_path / 'elsewhere')
+        experiment = tmp_path / 'experiments' / 'x'
+        states = experiment / 'training_states'
+        states.mkdir(parents=True)
+        for iteration in (5, 10):
+            torch.save({'iter': iteration, 'weight': torch.ones(2)}, states / f'{iteration}.state')
+        path = {'training_states': str(states), 'models': str(experiment / 'models'), 'resume_state': None}
+        return {'name': 'x', 'auto_resume': False, 'network_g': {}, 'path': path}
+
+    @without_cuda
+    def test_without_cuda(self, opt):
+        opt['path']['resume_state'] = os.path.join(opt['path']['training_states'], '5.state')
+        with pytest.raises((AssertionError, RuntimeError), match=r'CUDA|NVIDIA'):
+            basicsr.train.load_resume_state.original(opt)
+        state = basicsr.train.load_resume_state(opt)
+        assert state['iter'] == 5
+        assert state['weight'].device.type == 'cpu'
+        assert opt['path']['pretrain_network_g'] == os.path.join(opt['path']['models'], 'net_g_5.pth')
+
+    def test_auto_resume_from_another_folder(self, opt):
+        opt['auto_resume'] = True
+        assert basicsr.train.load_resume_state.original(opt) is None
+        assert basicsr.train.load_resume_state(opt)['iter'] == 10
+
+    def test_nothing_to_resume(self, opt):
+        assert basicsr.train.load_resume_state(opt) is None
+        opt['auto_resume'], opt['path']['training_states'] = True, 'nowhere'
+        assert basicsr.train.load_resume_state(opt) is None
+
+    def test_missing_state(self, opt):
+        opt['path']['resume_state'] = 'gone.state'
+        with pytest.raises(UserError, match=r'gone\.state'):
+            basicsr.train.load_resume_state(opt)
