@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,11 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
+
+from .console import progress
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ITERATION = re.compile(r'\[epoch:[\s\d,]+iter:\s*([\d,]+), lr.* l_pix: (\S+)')
+ITERATION = re.compile(r'\[epoch:[\s\d,]+iter:\s*([\d,]+), lr.* l_total: (\S+)')
 RESUMED = re.compile(r'Resuming training from epoch: \d+, iter: (\d+)')
 
 
@@ -44,6 +48,28 @@ def command(script: str, option_file: Path, overrides: Mapping[str, object], *fl
         *flags,
         *(['--force_yml', *forced] if forced else []),
     ]
+
+
+def as_typed(arguments: list[str]) -> str:
+    """A command line as a user would type it, without the path of the interpreter and without replaced values."""
+    stop = arguments.index('--force_yml') if '--force_yml' in arguments else None
+    return shlex.join(['python', *arguments[1:stop]]) + (' ...' if stop else '')
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Make sure that this is the only demo at work in this checkout.
+
+    Raises:
+        LaunchError: If another one is.
+    """
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LaunchError('Another demo is at work in this checkout; wait for it to end.') from None
+        yield
 
 
 def end_with_parent() -> None:
@@ -102,9 +128,7 @@ def train(arguments: list[str], start: int, total: int, interrupt_after: Path | 
         LaunchError: If training fails, or ends by itself although it was to be interrupted.
     """
     resumed, tail = None, deque(maxlen=20)
-    # Beside a terminal the bar redraws itself; in a log file every redraw is a line, so there it is a rare one.
-    interval = 0.2 if sys.stderr.isatty() else 30
-    with process(arguments) as child, tqdm(total=total, initial=start, unit='it', mininterval=interval) as bar:
+    with process(arguments) as child, progress(total=total, initial=start, unit='iter') as bar:
         for line in child.stdout:
             tail.append(line)
             if match := RESUMED.search(line):
@@ -133,7 +157,7 @@ def last_state(folder: Path) -> int | None:
     for state in states:
         try:
             torch.load(state, map_location='cpu')
-        except (OSError, RuntimeError, EOFError, ValueError):
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             state.unlink()
         else:
             return int(state.stem)

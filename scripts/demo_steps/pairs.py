@@ -14,12 +14,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import LmdbMaker
-from tqdm import tqdm
 
 from . import photographs
 from .camera_shake import random_kernel
+from .console import progress
 from .light import blur, expose, linear_to_srgb, to_uint8
+
+SIDES = ('lq', 'gt')
+"""What the toolbox calls the blurred ("low quality") and the sharp ("ground truth") side of a pair."""
 
 PNG_COMPRESSION = 1
 MAP_SIZE = 1 << 30
@@ -113,8 +117,7 @@ def write_lmdb(pairs: Iterable[Pair], folder: Path) -> dict[str, np.ndarray]:
     """
     folder.mkdir(parents=True)
     blurred, sharp = (
-        LmdbMaker(str(folder / f'{side}.lmdb'), map_size=MAP_SIZE, compress_level=PNG_COMPRESSION)
-        for side in ('lq', 'gt')
+        LmdbMaker(str(folder / f'{side}.lmdb'), map_size=MAP_SIZE, compress_level=PNG_COMPRESSION) for side in SIDES
     )
     kernels = {}
     for pair in pairs:
@@ -124,6 +127,13 @@ def write_lmdb(pairs: Iterable[Pair], folder: Path) -> dict[str, np.ndarray]:
     blurred.close()
     sharp.close()
     return kernels
+
+
+def read_lmdb(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the blurred and the sharp image of a pair, (H, W, 3) RGB uint8, the way the toolbox does."""
+    client = FileClient('lmdb', db_paths=[str(folder / f'{side}.lmdb') for side in SIDES], client_keys=list(SIDES))
+    blurred, sharp = (imfrombytes(client.get(name, side))[..., ::-1] for side in SIDES)
+    return blurred, sharp
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -149,8 +159,7 @@ def make(recipe: Recipe, folder: Path) -> bool:
     unfinished = folder.with_name(folder.name + '.unfinished')
     for stale in (unfinished, folder):
         shutil.rmtree(stale, ignore_errors=True)
-    bar = tqdm(training_pairs(recipe), total=recipe.crops, desc='blurring', unit='pair', leave=False)
-    write_lmdb(bar, unfinished / 'train')
+    write_lmdb(progress(training_pairs(recipe), total=recipe.crops, unit='pair'), unfinished / 'train')
     kernels = write_lmdb(test_pairs(recipe), unfinished / 'test')
     np.savez(unfinished / 'test' / 'kernels.npz', **kernels)
     (unfinished / note.name).write_text(json.dumps(wanted, indent=2) + '\n')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,21 +26,31 @@ class Panel(NamedTuple):
 
     Attributes:
         name: Name of the photograph.
-        images: Caption to (H, W, 3) uint8 image: blurred, restored, sharp.
+        images: Caption to (H, W, 3) uint8 image.
         notes: One line below each image; may be empty.
-        centre: Centre (y, x) of the square to show, as fractions of height and width.
         kernels: Caption to (k, k) kernel, any scale, centred.
     """
 
     name: str
     images: dict[str, np.ndarray]
     notes: list[str]
-    centre: tuple[float, float]
     kernels: dict[str, np.ndarray]
 
 
-def crop(image: np.ndarray, centre: tuple[float, float], side: int) -> np.ndarray:
-    """Cut a square out of an image, moved inside where it would reach beyond the border."""
+def read(path: Path) -> np.ndarray:
+    """Read a picture file as (H, W, 3) RGB uint8."""
+    return cv2.imread(str(path))[..., ::-1]
+
+
+def crop(image: np.ndarray, centre: tuple[float, float], side: int = CROP) -> np.ndarray:
+    """Cut a square out of an image.
+
+    Args:
+        image: (H, W, C).
+        centre: Centre (y, x) of the square as fractions of height and width; moved inside where it would reach beyond
+            the border.
+        side: Side of the square; a shorter side of the image is taken whole.
+    """
     window = []
     for length, fraction in zip(image.shape, centre, strict=False):
         start = min(max(round(length * fraction) - side // 2, 0), max(length - side, 0))
@@ -85,7 +96,7 @@ def draw_row(axes: np.ndarray, panel: Panel) -> None:
     axes[0].set_ylabel(panel.name, fontsize=10, color=INK)
     images, kernels = axes[: len(panel.images)], axes[len(panel.images) :]
     for axis, image, note in zip(images, panel.images.values(), panel.notes, strict=True):
-        axis.imshow(crop(image, panel.centre, CROP), interpolation='nearest')
+        axis.imshow(image, interpolation='nearest')
         axis.set_xlabel(note, fontsize=9, color=GREY)
     for axis, kernel in zip(kernels, panel.kernels.values(), strict=True):
         draw_kernel(axis, kernel)
