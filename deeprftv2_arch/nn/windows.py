@@ -33,8 +33,8 @@ class Windows:
             its uncovered part counts. A number of pixels gives blended windows: neighbours share that many pixels and
             cross-fade linearly, end points included; the last pair shares what is left over.
 
-    The weights of blended windows are divided by their sum. This changes nothing where at most two windows meet, and
-    makes the cover a partition of unity where a last window that was moved far back meets two others.
+    Where a last window that was moved far back meets two others, the weights are divided by their sum, so that they add
+    up to one everywhere. (The published tiles do not, at such sizes.)
 
     Raises:
         ValueError: A size below 1, or an overlap outside [0, size).
@@ -84,18 +84,21 @@ class Windows:
     def _weights(self, length: int, like: Tensor) -> list[Tensor]:
         """One weight vector per window along an axis; they sum to one at every pixel."""
         size, starts = min(length, self.size), self._starts(length)
-        weights = [torch.ones(size, dtype=like.dtype, device=like.device) for _ in starts]
+        # Rounded to float32 whatever the map's type is, like the published weights.
+        weights = [torch.ones(size, device=like.device) for _ in starts]
         for index in range(1, len(starts)):
             shared = starts[index - 1] + size - starts[index]
             if self.overlap is None:
                 weights[index][:shared] = 0
             elif shared > 0:
-                ramp = torch.linspace(0, 1, shared, dtype=like.dtype, device=like.device)
-                if shared == 1:
-                    ramp.fill_(0.5)
+                # A single shared pixel has no two ends: both windows count half.
+                ramp = torch.linspace(0, 1, shared, device=like.device) if shared > 1 else like.new_full((1,), 0.5)
                 weights[index][:shared] *= ramp
                 weights[index - 1][size - shared :] *= ramp.flip(0)
-        total = like.new_zeros(length)
-        for start, weight in zip(starts, weights, strict=True):
-            total[start : start + size] += weight
-        return [weight / total[start : start + size] for start, weight in zip(starts, weights, strict=True)]
+        weights = [weight.to(like.dtype) for weight in weights]
+        if any(starts[index] + size > starts[index + 2] for index in range(len(starts) - 2)):
+            total = like.new_zeros(length)
+            for start, weight in zip(starts, weights, strict=True):
+                total[start : start + size] += weight
+            weights = [weight / total[start : start + size] for start, weight in zip(starts, weights, strict=True)]
+        return weights
