@@ -204,7 +204,7 @@ class DeblurModel(SRModel):
     @torch.no_grad()
     def test(self) -> None:
         """Restore the batch that was fed, with the running mean of the weights if there is one."""
-        # The bare network, for only one of several processes validates: the wrapper would wait for the others.
+        # The bare network: only one of several processes validates, and the wrapper would send buffers to the others.
         net = self.net_g_ema if hasattr(self, 'net_g_ema') else self.get_bare_model(self.net_g)
         was_training = net.training
         net.eval()

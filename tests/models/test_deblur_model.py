@@ -189,7 +189,14 @@ def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_other(make_mo
     ]
 
 
-def test_images_without_ground_truth_are_restored(make_model, write_pairs, tmp_path):
+def test_batch_without_ground_truth_does_not_keep_the_last_one(make_model, batch):
+    model = make_model()
+    model.feed_data(batch)
+    model.feed_data({'lq': batch['lq']})
+    assert not hasattr(model, 'gt')
+
+
+def test_images_without_ground_truth_are_restored(make_model, tmp_path):
     class Unpaired(Dataset):
         opt = {'name': 'Own', 'dataroot_lq': 'photos'}  # noqa: RUF012
 
@@ -200,7 +207,6 @@ def test_images_without_ground_truth_are_restored(make_model, write_pairs, tmp_p
             return {'lq': torch.rand(3, 9, 7), 'lq_path': f'photos/{index}.jpg'}
 
     model = make_model(is_train=False, val={'metrics': None, 'suffix': 'sharp'})
-    model.validation(loader(write_pairs()), 'probe', None)  # must not lend its sharp images to the next data set
     model.validation(DataLoader(Unpaired()), 'probe', None, save_img=True)
     assert sorted(path.name for path in (tmp_path / 'visualization' / 'Own').iterdir()) == [
         '0_sharp.png',

@@ -1,0 +1,74 @@
+"""Two processes train as one, validate without waiting for each other, and stop together."""
+
+from __future__ import annotations
+
+import os
+import socket
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import multiprocessing
+
+from deeprftv2_arch.errors import UserError
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def in_two_processes(function, *arguments) -> None:
+    multiprocessing.start_processes(_enter, (free_port(), function, *arguments), nprocs=2, start_method='fork')
+
+
+def _enter(rank: int, port: int, function, *arguments) -> None:
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    torch.distributed.init_process_group('gloo', rank=rank, world_size=2)
+    function(rank, *arguments)
+    torch.distributed.destroy_process_group()
+
+
+def half_of(batch, rank: int):
+    return {key: value[rank : rank + 1] for key, value in batch.items()}
+
+
+def train_and_validate(rank, make_model, train_for, batch, data, folder) -> None:
+    model = make_model(dist=True, rank=rank, world_size=2)
+    train_for(model, half_of(batch, rank), range(1, 3))
+    # Rank 0 validates, the other one trains on.
+    model.validation(data, 2, None)
+    train_for(model, half_of(batch, rank), range(3, 4))
+    log = model.get_current_log()
+    torch.save({'weights': model.get_bare_model(model.net_g).state_dict(), 'log': log}, folder / f'{rank}.pth')
+
+
+def test_two_processes_train_as_one(make_model, train_for, batch, write_pairs, tmp_path):
+    from test_deblur_model import loader
+
+    in_two_processes(train_and_validate, make_model, train_for, batch, loader(write_pairs()), tmp_path)
+    alone = make_model()
+    train_for(alone, batch, range(1, 4))
+    first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in range(2))
+    for key, value in alone.net_g.state_dict().items():
+        assert torch.equal(first['weights'][key], second['weights'][key])
+        torch.testing.assert_close(first['weights'][key], value, rtol=0, atol=1e-6)
+    for name, value in alone.get_current_log().items():
+        assert first['log'][name] == pytest.approx(value, rel=1e-4)
+
+
+def stop(rank, make_model, train_for, batch, folder) -> None:
+    model = make_model(dist=True, rank=rank, world_size=2)
+    with pytest.raises(UserError) as caught:
+        train_for(model, half_of(batch, rank), range(1, 2))
+    Path(folder / f'{rank}.txt').write_text(str(caught.value))
+
+
+def test_damaged_image_of_one_process_stops_both_and_is_named_by_both(make_model, train_for, batch, tmp_path):
+    damaged = deepcopy(batch)
+    damaged['lq'][1, 2, 3, 4] = float('inf')
+    in_two_processes(stop, make_model, train_for, damaged, tmp_path)
+    for rank in range(2):
+        assert (tmp_path / f'{rank}.txt').read_text().startswith('NaN or infinite pixels in blur/b.png. ')
