@@ -142,8 +142,9 @@ class PairedDeblurDataset(Dataset):
 
 def _to_tensor(image: np.ndarray) -> Tensor:
     """Turn (H, W, 3) in BGR order at the depth of the file into float32 (3, H, W), RGB in [0, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)).astype(np.float32))
-    return tensor.div_(FULL_SCALE[image.dtype])
+    values = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)).astype(np.float32)
+    values /= np.float32(FULL_SCALE[image.dtype])
+    return torch.from_numpy(values)
 
 
 def _check_batches(opt: Mapping[str, Any], pairs: int, where: str) -> None:
