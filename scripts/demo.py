@@ -54,7 +54,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        return ROOT / 'demo' if self.name == 'demo' else ROOT / 'demo' / self.name
+        return ROOT / self.name.replace('_', '/')
 
     @property
     def picture(self) -> Path:
@@ -82,11 +82,10 @@ FULL = Plan('demo', pairs.Recipe(crops=1000, crop_size=128, extents=(4, 12), sca
 
 def quick() -> Plan:
     """A plan that does everything and learns nothing, in less than a minute."""
-    name = 'quick'
-    data = f'demo/{name}/data'
+    name = 'demo_quick'
 
-    def roots(side: str) -> dict[str, str]:
-        return {f'datasets:{side}:dataroot_{half}': f'{data}/{side}/{half}.lmdb' for half in pairs.SIDES}
+    def roots(phase: str) -> dict[str, str]:
+        return {f'datasets:{phase}:dataroot_{side}': f'demo/quick/data/{phase}/{side}.lmdb' for side in pairs.SIDES}
 
     return Plan(
         name,
