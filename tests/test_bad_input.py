@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,9 @@ import pytest
 import torch
 import yaml
 from basicsr.utils import logger as toolbox_logger
+from processes import python
 
 from deeprftv2_arch.launcher import launch
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class Refusal(NamedTuple):
@@ -107,10 +105,7 @@ def test_truncated_image_met_by_a_worker_process(options, folders, tmp_path):
         file.write_bytes(file.read_bytes()[:-20])
     options['datasets']['train']['num_worker_per_gpu'] = 2
     (tmp_path / 'run.yml').write_text(yaml.safe_dump(options))
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'deeprftv2_arch' / 'train.py'), '-opt', 'run.yml'],
-        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = python('-m', 'deeprftv2_arch.train', '-opt', 'run.yml', folder=tmp_path)
     check(Refusal(done.returncode, done.stderr.splitlines()), tmp_path, folders.lq, 'truncated')
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from processes import python
 
-ROOT = Path(__file__).resolve().parents[1]
 TINY_DEEPRFTV2 = {
     'type': 'DeepRFTv2',
     'width': 4,
@@ -31,11 +28,7 @@ TINY_SWINIR = {
 def run(kind: str, options: dict[str, Any], folder: Path) -> str:
     """Run ``python -m deeprftv2_arch.train`` or ``test`` in ``folder``; return all that it said."""
     (folder / f'{kind}.yml').write_text(yaml.safe_dump(options))
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(
-        [sys.executable, '-m', f'deeprftv2_arch.{kind}', '-opt', f'{kind}.yml'],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = python('-m', f'deeprftv2_arch.{kind}', '-opt', f'{kind}.yml', folder=folder, OMP_NUM_THREADS='1')
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
