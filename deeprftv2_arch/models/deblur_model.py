@@ -47,8 +47,8 @@ class DeblurModel(SRModel):
     Sections of the option file that are read beyond those of the toolbox's ``SRModel``:
 
     * ``train.pixel_opt``, ``train.fft_opt``, ``train.perceptual_opt``: losses, at least one.
-    * ``train.optim_g``: any optimizer of ``torch.optim``. AdamW, the default, starts from the released lr 1e-3, betas
-      (0.9, 0.9) and weight decay 1e-3.
+    * ``train.optim_g``: one of the optimizers of BasicSR's master. AdamW, the default, starts
+      from the released lr 1e-3, betas (0.9, 0.9) and weight decay 1e-3.
     * ``train.scheduler``: ``CosineAnnealingLR`` (default) with ``T_max`` (default ``total_iter``) and ``eta_min``
       (default 1e-7), stepped every iteration; or a scheduler of the toolbox.
     * ``train.grad_clip``: largest 2-norm of the whole gradient, default 0.01; 0 for none.
