@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FIXED = os.environ.get('DEEPRFTV2_ARCH_BASICSR_FIXED')
 """Folder with an installation of `basicsr-fixed`, the toolbox's master: `make test` makes one."""
+
+TIMEOUT = 300
+"""Seconds after which a process is taken to hang."""
 
 TOOLBOXES = [
     pytest.param(None, id='basicsr'),
@@ -39,20 +44,29 @@ def python(
         path: Folders for PYTHONPATH, found before what is installed. None stands for nothing.
         environment: Further environment variables.
     """
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=folder,
-        env=variables(path, **environment),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    command = [sys.executable, *map(str, arguments)]
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    with subprocess.Popen(
+        command, cwd=folder, env=variables(path, **environment), start_new_session=True, **pipes
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def variables(path: Sequence[str | Path | None] = (ROOT,), **environment: str) -> dict[str, str]:
     """Environment variables for a process of ours, see `python`."""
     return {**os.environ, 'PYTHONPATH': os.pathsep.join(str(entry) for entry in path if entry), **environment}
+
+
+def free_port() -> int:
+    """A port for processes to meet at."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
 
 def error_lines(process: subprocess.CompletedProcess[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from importlib import reload
@@ -16,7 +15,7 @@ import torch
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import dist_util, get_env_info, options
-from processes import FIXED, ROOT, TOOLBOXES, python
+from processes import FIXED, ROOT, TOOLBOXES, free_port, python
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
@@ -116,10 +115,7 @@ class TestOptimizers:
 @pytest.fixture
 def alone(monkeypatch):
     """The environment of the only process of a distributed training."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    for name, value in {'RANK': 0, 'LOCAL_RANK': 0, 'WORLD_SIZE': 1, 'MASTER_PORT': port}.items():
+    for name, value in {'RANK': 0, 'LOCAL_RANK': 0, 'WORLD_SIZE': 1, 'MASTER_PORT': free_port()}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
     yield

@@ -1,0 +1,221 @@
+"""The ways into the package, each as a user goes it; the attached checkout is in `test_attach.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import basicsr
+import pytest
+import torch
+import yaml
+from processes import ROOT, TOOLBOXES, free_port, python, stock_options, variables
+
+import deeprftv2_arch
+
+COPIED = ('basicsr', 'deeprftv2_arch', 'options', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE')
+
+
+@pytest.fixture(scope='session')
+def copy(tmp_path_factory) -> Path:
+    """A copy of this repository, which no installation of the package knows of."""
+    copy = tmp_path_factory.mktemp('repository')
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture(scope='session')
+def site(copy, tmp_path_factory) -> Path:
+    """A folder that the copy is installed into, by `pip install .`."""
+    source = tmp_path_factory.mktemp('source') / 'repository'
+    shutil.copytree(copy, source)
+    site = tmp_path_factory.mktemp('site')
+    flags = ('--quiet', '--no-deps', '--no-build-isolation', '--target', site)
+    done = python('-m', 'pip', 'install', *flags, '.', folder=source, path=[])
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(source)
+    return site
+
+
+@pytest.fixture
+def options(write_pairs, tmp_path):
+    """Two option files of a stock network: `train.yml` and `test.yml`."""
+    folders = write_pairs()
+    for kind in ('train', 'test'):
+        options = stock_options(folders.lq, folders.gt, kind)
+        if kind == 'test':
+            options['path']['pretrain_network_g'] = 'experiments/stock/models/net_g_latest.pth'
+        (tmp_path / f'{kind}.yml').write_text(yaml.safe_dump(options))
+    return tmp_path
+
+
+def versions(process: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in process.stdout.splitlines() if line.startswith('deeprftv2_arch ')]
+
+
+def in_use(package: Path, toolbox: str | None) -> list[str]:
+    """What a start must say."""
+    folder = Path(toolbox, 'basicsr') if toolbox else Path(basicsr.__file__).parent
+    version = f'deeprftv2_arch {deeprftv2_arch.__version__} ({package / "deeprftv2_arch"})'
+    return [f'{version}, basicsr 1.4.2 ({folder}), torch {torch.__version__}']
+
+
+@pytest.mark.parametrize('toolbox', TOOLBOXES)
+def test_from_the_root_of_the_repository(copy, options, toolbox):
+    # Nothing of ours is on the path here: the launchers must find the package beside them.
+    for kind in ('train', 'test'):
+        (copy / 'options' / f'stock_{kind}.yml').write_text((options / f'{kind}.yml').read_text())
+    try:
+        arguments = ('-opt', 'options/stock_train.yml')
+        trained = python('basicsr/train.py', *arguments, folder=copy, path=[toolbox])
+        assert trained.returncode == 0, trained.stderr
+        assert versions(trained) == in_use(copy, toolbox)
+        assert (copy / 'experiments' / 'stock' / 'models' / 'net_g_latest.pth').is_file()
+        assert len(list((copy / 'tb_logger' / 'stock').iterdir())) == 1
+
+        tested = python('basicsr/test.py', '-opt', 'options/stock_test.yml', folder=copy, path=[toolbox])
+        assert tested.returncode == 0, tested.stderr
+        assert versions(tested) == in_use(copy, toolbox)
+        assert re.search(r'# psnr: \d+\.\d+', tested.stderr)
+        assert len(list((copy / 'results' / 'stock' / 'visualization' / 'photos').glob('*.png'))) == 4
+    finally:
+        for name in ('experiments', 'results', 'tb_logger'):
+            shutil.rmtree(copy / name, ignore_errors=True)
+
+
+@pytest.mark.parametrize('toolbox', TOOLBOXES)
+def test_installed(site, options, toolbox):
+    before = sorted(site.rglob('*.py'))
+    trained = python('-m', 'deeprftv2_arch.train', '-opt', 'train.yml', folder=options, path=[site, toolbox])
+    assert trained.returncode == 0, trained.stderr
+    assert versions(trained) == in_use(site, toolbox)
+    tested = python('-m', 'deeprftv2_arch.test', '-opt', 'test.yml', folder=options, path=[site, toolbox])
+    assert tested.returncode == 0, tested.stderr
+    assert versions(tested) == in_use(site, toolbox)
+    assert {path.name for path in options.iterdir()} >= {'experiments', 'results', 'tb_logger'}
+    assert sorted(site.rglob('*.py')) == before
+    assert not list(site.glob('experiments')) + list(site.glob('results'))
+
+
+def test_the_installation_holds_the_package_alone(site):
+    assert sorted(path.name for path in site.iterdir() if not path.name.endswith('.dist-info')) == ['deeprftv2_arch']
+    for source in (ROOT / 'deeprftv2_arch').rglob('*.py'):
+        assert (site / source.relative_to(ROOT)).is_file()
+
+
+TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
+
+
+@pytest.mark.parametrize('toolbox', TOOLBOXES)
+def test_two_processes_on_a_cpu(options, toolbox):
+    if toolbox is None:
+        start = (*TORCHRUN, '-m', 'deeprftv2_arch.train')
+    else:  # what torchrun replaced; torch still has it, and it passes --local-rank
+        start = ('-m', 'torch.distributed.launch', '--nproc_per_node=2', f'--master_port={free_port()}')
+        start += (ROOT / 'deeprftv2_arch' / 'train.py',)
+        change(options / 'train.yml', lambda options: options['datasets']['train'].update(num_worker_per_gpu=0))
+    trained = python(*start, '-opt', 'train.yml', '--launcher', 'pytorch', folder=options, path=[ROOT, toolbox])
+    assert trained.returncode == 0, trained.stderr
+    assert versions(trained) == in_use(ROOT, toolbox)
+    assert 'World size (gpu number): 2' in trained.stderr
+    assert 'iter:       4' in trained.stderr
+    weights = torch.load(options / 'experiments' / 'stock' / 'models' / 'net_g_4.pth')['params']
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_two_processes_tell_a_mistake_once(options):
+    change(options / 'train.yml', lambda options: options['network_g'].update(type='EDSRR'))
+    start = (*TORCHRUN, '-m', 'deeprftv2_arch.train')
+    done = python(*start, '-opt', 'train.yml', '--launcher', 'pytorch', folder=options)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith('Error: ')]
+    assert errors == ["Error: network_g.type: nothing is registered under the name 'EDSRR' (did you mean 'EDSR'?)."]
+    assert not (options / 'experiments').exists()
+
+
+@pytest.mark.parametrize('toolbox', TOOLBOXES)
+def test_interrupt_and_resume(options, toolbox):
+    command = [sys.executable, '-m', 'deeprftv2_arch.train', '-opt', 'train.yml']
+    states = options / 'experiments' / 'stock' / 'training_states'
+    with subprocess.Popen(
+        [*command, '--force_yml', 'train:total_iter=1000000', 'val:val_freq=1000000'],
+        cwd=options,
+        env=variables([ROOT, toolbox]),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as training:
+        for line in training.stderr:  # is read to its end, so that the training never waits for us
+            if 'Saving models' in line and (states / '2.state').is_file():
+                training.send_signal(signal.SIGINT)
+                break
+        said = training.stderr.read()
+    assert training.returncode == 130
+    assert 'Traceback' not in said
+    assert said.splitlines()[-1] == 'Interrupted. Add --auto_resume to go on from the last checkpoint.'
+    assert not list(options.rglob('*.part'))
+
+    last = max(int(state.stem) for state in states.iterdir())
+    total = f'train:total_iter={last + 2}'
+    resumed = python(*command[1:], '--auto_resume', '--force_yml', total, folder=options, path=[ROOT, toolbox])
+    assert resumed.returncode == 0, resumed.stderr
+    assert f'Resuming training from epoch: 0, iter: {last}.' in resumed.stderr
+    assert (states / f'{last + 2}.state').is_file()
+    assert [folder.name for folder in (options / 'experiments').iterdir()] == ['stock']
+
+
+def test_import(tmp_path, record_property, capsys):
+    # The toolbox first, with a stand-in for what torchvision removed, so that what follows is ours alone.
+    script = (
+        'import sys, types, time, json\n'
+        'name = "torchvision.transforms.functional_tensor"\n'
+        'sys.modules[name] = types.ModuleType(name)\n'
+        'sys.modules[name].rgb_to_grayscale = None\n'
+        'import basicsr\n'
+        'before, start = set(sys.modules), time.perf_counter()\n'
+        'import deeprftv2_arch\n'
+        'seconds = time.perf_counter() - start\n'
+        'from basicsr.utils import registry\n'
+        'names = [name for value in vars(registry).values() if isinstance(value, registry.Registry)\n'
+        '         for name, thing in value if thing.__module__.startswith("deeprftv2_arch")]\n'
+        'print(json.dumps([seconds, sorted(set(sys.modules) - before), names]))\n'
+    )
+    done = python('-c', script, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    seconds, modules, names = json.loads(done.stdout.splitlines()[-1])
+    record_property('seconds', seconds)
+    with capsys.disabled():
+        print(f'\nimport deeprftv2_arch takes {seconds:.2f} s beyond import basicsr')
+    foreign = {name for name in modules if not name.startswith(('deeprftv2_arch', 'basicsr'))}
+    heavy = ('numba', 'llvmlite', 'scipy.signal', 'scipy.optimize', 'matplotlib', 'skimage', 'pandas', 'lpips', 'mamba')
+    assert not [name for name in foreign if name.startswith(heavy)]
+    assert {'DeepRFTv2', 'PairedDeblurDataset', 'FrequencyLoss', 'DeblurModel'} <= set(names)
+
+
+def test_without_the_toolbox(copy, tmp_path):
+    # An interpreter that sees torch but no BasicSR: our own folder of that name must not pass for it.
+    script = (
+        'import sys, importlib.machinery as m\n'
+        'find = m.PathFinder.find_spec\n'
+        'm.PathFinder.find_spec = staticmethod(lambda name, *rest: None if (spec := find(name, *rest)) and name == '
+        '"basicsr" and spec.origin else spec)\n'
+        'import deeprftv2_arch\n'
+    )
+    done = python('-c', script, folder=copy, path=[copy])
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith('ImportError: BasicSR is not installed. Try: pip install')
+
+
+def change(file: Path, edit) -> None:
+    options = yaml.safe_load(file.read_text())
+    edit(options)
+    file.write_text(yaml.safe_dump(options))
