@@ -79,12 +79,11 @@ def check_overrides(options: Mapping[str, Any], overrides: list[str]) -> None:
         keys, separator, value = override.partition('=')
         if not separator or '=' in value:
             raise UserError(f'--force_yml {override}: expected key:key=value, with one equals sign.')
-        part = options
+        part: Any = options
         for key in keys.strip().split(':')[:-1]:
-            if not isinstance(part, Mapping) or key not in part:
-                hint = nearest(key, part) if isinstance(part, Mapping) else ''
-                raise UserError(f'--force_yml {override}: the option file has no {key!r} there{hint}.')
-            part = part[key]
+            part = part.get(key) if isinstance(part, Mapping) else None
+        if not isinstance(part, Mapping):
+            raise UserError(f'--force_yml {override}: the option file has no part {keys.rpartition(":")[0]}.')
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -1,0 +1,121 @@
+"""An unmodified checkout of the toolbox learns our names, and forgets them without a trace."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import basicsr
+import pytest
+import yaml
+from processes import ROOT, TOOLBOXES, python, stock_options
+
+from deeprftv2_arch import attach as attaching
+from deeprftv2_arch.attach import attach, detach
+from deeprftv2_arch.errors import UserError
+
+
+@pytest.fixture
+def checkout(tmp_path, request) -> Path:
+    """A checkout of BasicSR, which has the package in a folder of that name."""
+    installed = getattr(request, 'param', None)
+    package = Path(installed, 'basicsr') if installed else Path(basicsr.__file__).parent
+    checkout = tmp_path / 'BasicSR'
+    shutil.copytree(package, checkout / 'basicsr', ignore=shutil.ignore_patterns('__pycache__'))
+    return checkout
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file() and '__pycache__' not in path.parts}
+
+
+@pytest.mark.parametrize('checkout', TOOLBOXES, indirect=True)
+def test_its_own_script_trains_with_our_names(checkout, write_pairs):
+    before = contents(checkout)
+    folders = write_pairs()
+    options = stock_options(folders.lq, folders.gt)
+    options['train']['pixel_opt'] = {'type': 'FrequencyLoss', 'loss_weight': 0.01}
+    options['datasets']['train']['type'] = 'PairedDeblurDataset'
+    (checkout / 'options.yml').write_text(yaml.safe_dump(options))
+    path = [checkout, ROOT]
+    command = ('basicsr/train.py', '-opt', 'options.yml')
+
+    attached = python('-m', 'deeprftv2_arch.attach', '.', folder=checkout, path=path)
+    assert attached.returncode == 0, attached.stderr
+    assert len(attached.stdout.splitlines()) == len(attaching.FILES)  # and no word about another basicsr
+    trained = python(*command, folder=checkout, path=path)
+    assert trained.returncode == 0, trained.stderr
+    assert f'basicsr 1.4.2 ({checkout / "basicsr"})' in trained.stdout
+    assert 'Loss [FrequencyLoss] is created.' in trained.stderr
+    assert 'Dataset [PairedDeblurDataset] - photos is built.' in trained.stderr
+    # Its own script is mended too: it resumes without CUDA, and from any folder.
+    options['train']['total_iter'] = 5
+    (checkout / 'options.yml').write_text(yaml.safe_dump(options))
+    elsewhere = checkout / 'elsewhere'
+    elsewhere.mkdir()
+    resumed = python('../basicsr/train.py', '-opt', '../options.yml', '--auto_resume', folder=elsewhere, path=path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert 'Resuming training from epoch: 0, iter: 4.' in resumed.stderr
+    # Ours and the attached files together.
+    both = python('-c', 'import deeprftv2_arch, basicsr; print(basicsr.__file__)', folder=checkout, path=path)
+    assert both.stdout.split() == [str(checkout / 'basicsr' / '__init__.py')], both.stderr
+
+    detached = python('-m', 'deeprftv2_arch.attach', '.', '--detach', folder=checkout, path=path)
+    assert detached.returncode == 0
+    after = contents(checkout)
+    assert {path: after[path] for path in before} == before
+    assert not [path for path in after if 'deeprftv2' in path.name]
+    forgot = python(*command, folder=checkout, path=path)
+    assert forgot.returncode != 0
+
+
+def test_twice_is_once(checkout):
+    first = attach(checkout)
+    once = contents(checkout)
+    assert attach(checkout) == first
+    assert contents(checkout) == once
+    assert all(file.read_text().count('\n') == 1 for file in first)
+    assert detach(checkout) == first
+    assert detach(checkout) == []
+
+
+def test_a_file_that_is_not_ours_is_never_touched(checkout):
+    foreign = checkout / 'basicsr' / 'losses' / attaching.FILES['losses']
+    foreign.write_text('# my own loss\n')
+    before = contents(checkout)
+    with pytest.raises(UserError, match=r'deeprftv2_plugin_loss\.py is not ours'):
+        attach(checkout)
+    assert detach(checkout) == []
+    assert contents(checkout) == before
+
+
+@pytest.mark.parametrize('flags', [[], ['--detach']])
+def test_a_folder_that_is_no_checkout(tmp_path, monkeypatch, capsys, flags):
+    monkeypatch.setattr('sys.argv', ['attach', str(tmp_path), *flags])
+    assert attaching.main() == 2
+    assert capsys.readouterr().err == (
+        f'Error: {tmp_path} is not a BasicSR checkout: it has no file basicsr/archs/__init__.py.\n'
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_or_nothing(checkout, monkeypatch):
+    before = contents(checkout)
+    write = Path.write_text
+
+    def disk_full(path, *arguments, **settings):
+        if path.parent.name == 'losses':
+            raise OSError(28, 'No space left on device')
+        return write(path, *arguments, **settings)
+
+    monkeypatch.setattr(Path, 'write_text', disk_full)
+    with pytest.raises(UserError, match=r'Cannot write .*deeprftv2_plugin_loss\.py: No space left'):
+        attach(checkout)
+    assert contents(checkout) == before
+
+
+def test_it_says_which_toolbox_python_finds(checkout, monkeypatch, capsys):
+    monkeypatch.setattr('sys.argv', ['attach', str(checkout)])
+    assert attaching.main() == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f'finds {Path(basicsr.__file__).parent}, not this checkout' in last
