@@ -14,6 +14,7 @@ one by one, each recomputed once with autograd for its own gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,10 +24,11 @@ from torch.autograd.function import once_differentiable
 
 # Published: every scaling keeps at least this magnitude and its sign.
 SCALING_FLOOR = 1e-3
-# Undoing an update divides by the scaling and so multiplies rounding errors by its inverse. Where a float32 scaling is
-# smaller than this the old map is kept instead.
-SAFE_SCALING = {torch.float64: SCALING_FLOOR}
-SAFE_SCALING_DEFAULT = 0.05
+# Undoing an update divides by the scaling, and so multiplies the rounding errors of the new map and of the function's
+# inputs by its inverse; the next update that is undone with the result multiplies them again. Before the product along
+# such a chain can pass this bound the old map is kept, which ends the chain.
+ERROR_GROWTH = {torch.float64: 1e4}
+ERROR_GROWTH_DEFAULT = 256.0
 
 
 class Scaling(nn.Module):
@@ -53,9 +55,10 @@ class Scaling(nn.Module):
             shift = floored - self.weight
         return self.weight + shift
 
-    def is_invertible(self) -> bool:
-        """Whether dividing by the scaling loses little enough of the map's precision."""
-        return bool(self.weight.detach().abs().min() >= SAFE_SCALING.get(self.weight.dtype, SAFE_SCALING_DEFAULT))
+    def error_growth(self) -> float:
+        """By how much undoing an update may multiply the rounding error of the map; infinite for a scaling of zero."""
+        smallest = float(self.weight.detach().abs().min())
+        return 1 / smallest if smallest else math.inf
 
 
 class Slots:
@@ -113,21 +116,29 @@ class _Recorder(Slots):
         super().__init__(maps)
         self.steps: list[_Step] = []
         self.kept: list[Tensor] = []
+        # Per map: what its rounding error is multiplied by at most, along the chain of updates undone with it.
+        self.growth: dict[str | None, float] = {}
+        self.dtype = next(iter(maps.values())).dtype
 
-    def _record(self, step: _Step, invertible: bool) -> None:
+    def _record(self, step: _Step, growth: float) -> None:
+        """Record a step whose undoing multiplies errors by ``growth``, and keep the old map where that is too much."""
         old = self.maps.get(step.name)
         step.existed = old is not None
-        if step.existed and not invertible:
-            step.kept = len(self.kept)
+        chain = growth * self.growth.get(step.name, 1) if step.existed else 1
+        if chain > ERROR_GROWTH.get(self.dtype, ERROR_GROWTH_DEFAULT):
+            step.kept, chain = len(self.kept), 1
             self.kept.append(old)
+        self.growth[step.name] = chain
+        for name in step.inputs:
+            self.growth[name] = max(chain, self.growth.get(name, 1))
         self.steps.append(step)
 
     def couple(self, name: str, scaling: Scaling, function: nn.Module, *inputs: str | None) -> None:
-        self._record(_Step('couple', function, inputs, name, scaling), scaling.is_invertible())
+        self._record(_Step('couple', function, inputs, name, scaling), scaling.error_growth())
         super().couple(name, scaling, function, *inputs)
 
     def replace(self, name: str, function: nn.Module, *inputs: str) -> None:
-        self._record(_Step('replace', function, inputs, name), invertible=False)
+        self._record(_Step('replace', function, inputs, name), math.inf)
         super().replace(name, function, *inputs)
 
     def emit(self, label: str, function: nn.Module, name: str, plus: str) -> None:
@@ -204,7 +215,9 @@ class _Rewinder:
             names = [name for name, leaf in zip(inputs, leaves, strict=True) if leaf is not None and leaf.requires_grad]
             sources = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
             parameters = [parameter for parameter in step.function.parameters() if parameter.requires_grad]
-            found = torch.autograd.grad(value, sources + parameters, gradient.to(value.dtype), allow_unused=True)
+            found = ()
+            if sources or parameters:
+                found = torch.autograd.grad(value, sources + parameters, gradient.to(value.dtype), allow_unused=True)
             for name, part in zip(names, found[: len(names)], strict=True):
                 self.gradients.add_map(name, part)
             for parameter, part in zip(parameters, found[len(names) :], strict=True):
@@ -217,6 +230,7 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, program, labels, names, parameters, *tensors):
+        ctx.set_materialize_grads(False)  # an output that nobody used costs nothing in backward
         recorder = _Recorder(dict(zip(names, tensors[: len(names)], strict=True)))
         program(recorder)
         labels.extend(label for label, _ in recorder.emitted)

@@ -1,0 +1,170 @@
+"""Reversible against ordinary autograd: the same gradients with less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
+from deeprftv2_arch.nn.reversible import Scaling, Slots, run_reversible
+
+SMALL = {'width': 4, 'num_blocks': [1, 2, 1], 'block_types': [['naf', 'nafevs', 'nafevs'], ['naf'] * 3]}
+
+
+def small_network(dtype: torch.dtype = torch.float64, **options: object) -> DeepRFTv2:
+    torch.manual_seed(1)
+    net = DeepRFTv2(**{**SMALL, 'num_columns': 3, **options}).to(dtype)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return net
+
+
+def scale_scalings(net: nn.Module, low: float, high: float) -> None:
+    """Draw every scaling from +-[low, high]."""
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, Scaling):
+                size = torch.empty_like(module.weight).uniform_(low, high)
+                module.weight.copy_(size * torch.sign(torch.randn_like(size)))
+
+
+def gradients(net: DeepRFTv2, x: Tensor, reversible: bool) -> dict[str, Tensor]:
+    """Gradients of a loss over all outputs, with respect to every parameter and the image."""
+    net.reversible = reversible
+    net.zero_grad()
+    x = x.detach().requires_grad_()
+    outputs = net(x, return_all=True)
+    torch.manual_seed(2)
+    weighted = (output * torch.randn(output.shape, dtype=torch.float64) for images in outputs for output in images)
+    sum(output.sum() for output in weighted).backward()
+    return {'image': x.grad, **{key: parameter.grad for key, parameter in net.named_parameters()}}
+
+
+def worst_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+    """Largest relative difference of a gradient; gradients that are zero must be zero on both sides."""
+    assert first.keys() == second.keys()
+    return max(
+        float((first[key] - second[key]).norm() / second[key].norm()) if second[key].any() else float(first[key].norm())
+        for key in first
+    )
+
+
+@pytest.mark.parametrize('options', [{}, {'fke': False}, {'fke_window': 16, 'fke_overlap': 8}], ids=str)
+@pytest.mark.parametrize('scalings', [(0.4, 0.6), (1e-3, 2e-3), (0, 0)], ids=str)
+def test_float64_gradients_equal_those_of_autograd(options: dict, scalings: tuple[float, float]) -> None:
+    net, x = small_network(**options), torch.rand(1, 3, 24, 32, dtype=torch.float64)
+    scale_scalings(net, *scalings)
+    assert worst_difference(gradients(net, x, True), gradients(net, x, False)) < 1e-10
+
+
+@pytest.mark.parametrize('scalings', [(0.4, 0.6), (0.05, 0.06), (0.04, 0.05), (1e-3, 2e-3)], ids=str)
+def test_small_scalings_cost_no_precision_in_float32(scalings: tuple[float, float]) -> None:
+    """Where dividing by the scalings would lose too much the old map is kept."""
+    net, x = small_network(torch.float32), torch.rand(1, 3, 24, 32)
+    scale_scalings(net, *scalings)
+    exact = gradients(net.double(), x.double(), False)
+    plain = gradients(net.float(), x, False)
+    ours = gradients(net, x, True)
+    error = worst_difference({key: value.double() for key, value in ours.items()}, exact)
+    autograd_error = worst_difference({key: value.double() for key, value in plain.items()}, exact)
+    print(f'reversible {error:.1e}, autograd {autograd_error:.1e}')
+    assert error < 20 * autograd_error
+
+
+def test_gradients_accumulate_and_two_graphs_can_live_at_once() -> None:
+    net, (x, y) = small_network(), torch.rand(2, 1, 3, 16, 16, dtype=torch.float64)
+    first, second = gradients(net, x, True), gradients(net, y, True)
+    apart = {key: first[key] + second[key] for key in first if key != 'image'}
+    net.zero_grad()
+    losses = []
+    for image in (x, y):
+        torch.manual_seed(2)
+        outputs = net(image, return_all=True)
+        losses.extend((output * torch.randn_like(output)).sum() for images in outputs for output in images)
+    sum(losses).backward()
+    together = {key: parameter.grad for key, parameter in net.named_parameters()}
+    assert worst_difference(together, apart) < 1e-12
+
+
+def test_a_parameter_changed_before_backward_is_noticed() -> None:
+    net = small_network()
+    loss = net(torch.rand(1, 3, 8, 8, dtype=torch.float64)).sum()
+    with torch.no_grad():
+        net.columns[0].unets[0].head.weight.mul_(2)
+    with pytest.raises(RuntimeError, match='modified by an inplace operation'):
+        loss.backward()
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    net = small_network()
+    frozen = net.columns[0].unets[0].encoder
+    frozen.requires_grad_(False)
+    net(torch.rand(1, 3, 8, 8, dtype=torch.float64)).sum().backward()
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+    assert net.columns[0].unets[0].decoder.levels[0].up.weight.grad.any()
+
+
+def test_autocast_recomputes_in_the_precision_of_the_forward_pass() -> None:
+    net, seen = small_network(torch.float32), {'first': [], 'last': []}
+    unets = [column.unets[0] for column in net.columns]
+    for name, module in (('first', unets[0].head), ('last', unets[-1].fke.tail)):
+        module.register_forward_hook(lambda _, inputs, output, name=name: seen[name].append(output.dtype))
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = net(torch.rand(1, 3, 16, 16)).float().sum()
+    loss.backward()
+    # Only the last output is used: nothing needs the first column's head to be recomputed.
+    assert seen == {'first': [torch.bfloat16], 'last': [torch.bfloat16] * 2}
+
+
+def bytes_kept(run: Callable[[], object]) -> int:
+    """Bytes of the distinct storages that autograd keeps for backward."""
+    storages = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = run()
+    del result
+    return sum(storages.values())
+
+
+def test_memory_does_not_grow_with_depth_and_little_with_columns() -> None:
+    def kept(reversible: bool, **options: object) -> int:
+        net = DeepRFTv2(**{**SMALL, 'reversible': reversible, **options})
+        weights = sum(parameter.nbytes for parameter in net.parameters())
+        return bytes_kept(lambda: net(torch.rand(1, 3, 64, 64), return_all=True)) - weights
+
+    assert kept(True) < 0.2 * kept(False)
+    deep = [4, 8, 4]
+    assert kept(True, num_blocks=deep) == pytest.approx(kept(True), rel=0.01)
+    assert kept(True, num_columns=4) - kept(True, num_columns=2) < 0.5 * kept(True, num_columns=2)
+
+
+class Square(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x**2
+
+
+def test_the_verbs_on_numbers() -> None:
+    """y <- y/2 + x^2, x <- x^2, emit y^2 + x, computed by hand."""
+
+    def program(slots: Slots) -> None:
+        slots.couple('y', scaling, Square(), 'x')
+        slots.replace('x', Square(), 'x')
+        slots.emit('out', Square(), 'y', plus='x')
+
+    scaling = Scaling(1).double()
+    maps = {name: torch.full((1, 1, 1, 1), v, dtype=torch.float64).requires_grad_() for name, v in (('x', 3), ('y', 4))}
+    ((label, output),) = run_reversible(program, maps, tuple(scaling.parameters()))
+    output.backward()
+    assert (label, output.item()) == ('out', (4 / 2 + 9) ** 2 + 9)
+    assert maps['x'].grad.item() == 2 * 11 * 6 + 6
+    assert maps['y'].grad.item() == 2 * 11 / 2
+    assert scaling.weight.grad.item() == 2 * 11 * 4
