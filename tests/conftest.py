@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +10,16 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import deeprftv2_arch  # noqa: F401  # mends the toolbox, which must come before any import of it
 
 # isort: split
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+
+# One thread in each process, for several tests run at a time. The processes that they start inherit the variables.
+torch.set_num_threads(1)
+os.environ.update(OMP_NUM_THREADS='1', NUMBA_NUM_THREADS='1')
 
 
 class PairFolders(NamedTuple):

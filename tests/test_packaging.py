@@ -1,0 +1,157 @@
+"""What pip and make see: ranges that hold the tested versions, Pythons that fit, and files that must not be there."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from processes import ROOT, python
+
+import deeprftv2_arch
+
+PYTHONS = ('3.10', '3.11', '3.12')
+FOREIGN = {'selective_scan_cuda', 'mamba_ssm'}
+"""Optional CUDA packages that are imported where a user has them."""
+
+
+@pytest.fixture(scope='module')
+def package(tmp_path_factory):
+    """What setup.py hands to setuptools."""
+    script = (
+        'import json, setuptools\n'
+        'setuptools.setup = lambda **settings: print(json.dumps(settings))\n'
+        'exec(compile(open("setup.py").read(), "setup.py", "exec"), {"__file__": "setup.py"})\n'
+    )
+    done = python('-c', script, folder=ROOT, path=[])
+    assert done.returncode == 0, done.stderr
+    return ast.literal_eval(done.stdout)
+
+
+@pytest.fixture(scope='module')
+def constraints():
+    lines = (ROOT / 'constraints.txt').read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith('#')]
+
+
+def pinned(constraints, name: str, version: str) -> str | None:
+    """The version that a constraint names for one Python."""
+    for constraint in constraints:
+        marker = constraint.marker
+        if constraint.name == name and (marker is None or marker.evaluate({'python_version': version})):
+            return next(iter(constraint.specifier)).version
+    return None
+
+
+@pytest.mark.parametrize('version', PYTHONS)
+def test_ranges_hold_the_tested_versions(package, constraints, version):
+    assert version in SpecifierSet(package['python_requires'])
+    extras = [requirement for extra in package['extras_require'].values() for requirement in extra]
+    for requirement in map(Requirement, package['install_requires'] + extras):
+        assert pinned(constraints, requirement.name, version) in requirement.specifier, requirement
+
+
+def test_this_environment_has_the_tested_versions(constraints):
+    version = '.'.join(map(str, sys.version_info[:2]))
+    for name in ('basicsr', 'torch', 'torchvision', 'numpy', 'scipy', 'numba', 'opencv-python', 'lmdb', 'ruff'):
+        assert metadata.version(name).partition('+')[0] == pinned(constraints, name, version)
+
+
+def test_what_is_imported_is_required(package):
+    modules = {'cv2': 'opencv-python', 'yaml': 'pyyaml', 'skimage': 'scikit-image', 'llvmlite': 'numba'}
+    required = {Requirement(line).name for line in package['install_requires']}
+    for extra in package['extras_require'].values():
+        required |= {Requirement(line).name for line in extra}
+    for source in (ROOT / 'deeprftv2_arch').rglob('*.py'):
+        for node in ast.walk(ast.parse(source.read_text(encoding='utf-8'))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            for name in {name.partition('.')[0] for name in names} - sys.stdlib_module_names - FOREIGN:
+                assert name == 'deeprftv2_arch' or modules.get(name, name) in required, f'{source}: {name}'
+
+
+def test_the_package_alone_is_packaged(package):
+    assert package['version'] == deeprftv2_arch.__version__
+    folders = {path.parent for path in (ROOT / 'deeprftv2_arch').rglob('*.py')}
+    assert set(package['packages']) == {'.'.join(folder.relative_to(ROOT).parts) for folder in folders}
+
+
+def test_nothing_hides_the_toolbox():
+    assert sorted(path.name for path in (ROOT / 'basicsr').iterdir() if path.name != '__pycache__') == [
+        'test.py',
+        'train.py',
+    ]
+
+
+def test_licence():
+    text = (ROOT / 'LICENSE').read_text()
+    assert 'Apache License' in text
+    assert 'Version 2.0, January 2004' in text
+    assert 'END OF TERMS AND CONDITIONS' in text
+
+
+def test_python_3_13_is_refused_with_a_reason(package):
+    assert '3.13' not in SpecifierSet(package['python_requires'])
+    assert '3.13' in (ROOT / 'docs' / 'install.md').read_text()
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ['make', '--no-print-directory', *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+needs_make = pytest.mark.skipif(shutil.which('make') is None, reason='there is no make')
+
+
+@needs_make
+def test_make_refuses_another_python(tmp_path):
+    old = tmp_path / 'python'
+    old.write_text('#!/bin/sh\nexit 1\n')
+    old.chmod(0o755)
+    for chosen in (f'PYTHON={old}', 'PYTHON=', f'PYTHON={tmp_path}/nowhere'):
+        done = make('setup', f'VENV={tmp_path}/env', chosen)
+        assert done.returncode != 0
+        assert done.stderr.splitlines()[0].startswith('Python 3.10, 3.11 or 3.12 is needed')
+        assert not (tmp_path / 'env').exists()
+
+
+@needs_make
+def test_make_sets_up_once(tmp_path):
+    planned = make('--dry-run', 'setup', f'VENV={tmp_path}', f'PYTHON={sys.executable}')
+    assert planned.returncode == 0, planned.stderr
+    steps = [line for line in planned.stdout.splitlines() if 'pip install' in line]
+    assert [line.split()[-1] for line in steps] == ['wheel', 'torchvision', 'basicsr', "'.[dev]'", 'basicsr-fixed']
+    stamp = re.search(r'touch (.*)', planned.stdout)[1]
+    Path(stamp).touch()
+    assert 'pip install' not in make('--dry-run', 'setup', f'VENV={tmp_path}', f'PYTHON={sys.executable}').stdout
+    # The stamp is named after the contents of the dependency files, which the key of the CI's environment is as well.
+    assert make('--silent', 'key').stdout.startswith(Path(stamp).name.removeprefix('.ready-'))
+
+
+@needs_make
+def test_make_without_a_target_helps():
+    said = make().stdout
+    for target in ('demo', 'test', 'lint', 'format', 'clean'):
+        assert re.search(rf'^make {target}\b', said, flags=re.MULTILINE)
+
+
+def test_ci_is_make_test():
+    script = ROOT / '.ci' / 'run'
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(['bash', '-n', script], check=False).returncode == 0
+    assert 'exec make test' in script.read_text()
