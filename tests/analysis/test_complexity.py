@@ -1,0 +1,33 @@
+"""The paper's operation counts, and a count by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from deeprftv2_arch.analysis.complexity import measure
+from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_layers_counted_by_hand() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 4, 1))
+    assert measure(net, 10, 20).macs == 200 * (3 * 8 * 9 + 8 * 9 + 8 * 4)
+
+
+@pytest.mark.parametrize(('fke', 'gmacs'), [(True, 74.35), (False, 66.39)])
+def test_operations_of_s_are_the_papers(fke: bool, gmacs: float) -> None:
+    result = measure(DeepRFTv2(block_types=[['naf'] * 3] * 2, fke=fke), 256, 256)
+    assert result.macs / 1e9 == pytest.approx(gmacs, abs=0.005)
+
+
+def test_the_command_prints_the_papers_figures_of_b() -> None:
+    command = [sys.executable, '-m', 'deeprftv2_arch.analysis.complexity', '-opt', 'options/train_gopro.yml']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    figures = [line.split()[-2 if line.endswith('GMACs') else -1] for line in done.stdout.splitlines() if '  ' in line]
+    assert figures == ['30,117,560', '118.81', '4.12', '9.53']
