@@ -175,7 +175,8 @@ class DeepRFTv2(nn.Module):
         """
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
-        images = image_pyramid(padded, self.num_scales)
+        # Every norm and 1x1 convolution works pixel by pixel: channels-last spares them a copy each.
+        images = image_pyramid(padded.contiguous(memory_format=torch.channels_last), self.num_scales)
         if self.tiles is None or self.training or self.tiles[0].covers(*padded.shape[-2:]):
             outputs = self._restore(images)
         else:
