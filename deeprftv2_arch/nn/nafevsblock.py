@@ -40,6 +40,8 @@ class NAFEVSBlock(NAFBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(2, 3) if self.transposes else x.flip(2, 3)
+        # Turned once here, or else every norm and sum that reads the map would turn it again.
+        x = x.contiguous(memory_format=torch.channels_last)
         gated = self.gated(x)
         scanned = self.scan(self.norm_scan(gated)) * (self.scan_gain + 1)
         mixed = self.local_gain * self.attended(gated) + self.global_gain * scanned
