@@ -62,7 +62,7 @@ def versions(process: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in process.stdout.splitlines() if line.startswith('deeprftv2_arch ')]
 
 
-def in_use(package: Path, toolbox: str | None) -> list[str]:
+def in_use(package: Path, toolbox: str | None = None) -> list[str]:
     """What a start must say."""
     folder = Path(toolbox, 'basicsr') if toolbox else Path(basicsr.__file__).parent
     version = f'deeprftv2_arch {deeprftv2_arch.__version__} ({package / "deeprftv2_arch"})'
@@ -92,15 +92,14 @@ def test_from_the_root_of_the_repository(copy, options, toolbox):
             shutil.rmtree(copy / name, ignore_errors=True)
 
 
-@pytest.mark.parametrize('toolbox', TOOLBOXES)
-def test_installed(site, options, toolbox):
+def test_installed(site, options):
     before = sorted(site.rglob('*.py'))
-    trained = python('-m', 'deeprftv2_arch.train', '-opt', 'train.yml', folder=options, path=[site, toolbox])
+    trained = python('-m', 'deeprftv2_arch.train', '-opt', 'train.yml', folder=options, path=[site])
     assert trained.returncode == 0, trained.stderr
-    assert versions(trained) == in_use(site, toolbox)
-    tested = python('-m', 'deeprftv2_arch.test', '-opt', 'test.yml', folder=options, path=[site, toolbox])
+    assert versions(trained) == in_use(site)
+    tested = python('-m', 'deeprftv2_arch.test', '-opt', 'test.yml', folder=options, path=[site])
     assert tested.returncode == 0, tested.stderr
-    assert versions(tested) == in_use(site, toolbox)
+    assert versions(tested) == in_use(site)
     assert {path.name for path in options.iterdir()} >= {'experiments', 'results', 'tb_logger'}
     assert sorted(site.rglob('*.py')) == before
     assert not list(site.glob('experiments')) + list(site.glob('results'))
@@ -142,14 +141,13 @@ def test_two_processes_tell_a_mistake_once(options):
     assert not (options / 'experiments').exists()
 
 
-@pytest.mark.parametrize('toolbox', TOOLBOXES)
-def test_interrupt_and_resume(options, toolbox):
+def test_interrupt_and_resume(options):
     command = [sys.executable, '-m', 'deeprftv2_arch.train', '-opt', 'train.yml']
     states = options / 'experiments' / 'stock' / 'training_states'
     with subprocess.Popen(
         [*command, '--force_yml', 'train:total_iter=1000000', 'val:val_freq=1000000'],
         cwd=options,
-        env=variables([ROOT, toolbox]),
+        env=variables(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -166,7 +164,7 @@ def test_interrupt_and_resume(options, toolbox):
 
     last = max(int(state.stem) for state in states.iterdir())
     total = f'train:total_iter={last + 2}'
-    resumed = python(*command[1:], '--auto_resume', '--force_yml', total, folder=options, path=[ROOT, toolbox])
+    resumed = python(*command[1:], '--auto_resume', '--force_yml', total, folder=options)
     assert resumed.returncode == 0, resumed.stderr
     assert f'Resuming training from epoch: 0, iter: {last}.' in resumed.stderr
     assert (states / f'{last + 2}.state').is_file()
