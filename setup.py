@@ -1,12 +1,17 @@
 """Packaging of the plugin. Ranges are what it should run with; `constraints.txt` has the versions it is tested with."""
 
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'deeprftv2_arch' / '__init__.py').read_text(encoding='utf-8'))[1]
+
+# pip of 2024 looks at `python_requires` only after it has tried to build what we require, and failed.
+if sys.version_info >= (3, 13):
+    sys.exit('deeprftv2_arch needs Python 3.10, 3.11 or 3.12: BasicSR 1.4.2 cannot be built on 3.13 (docs/install.md).')
 
 PLOTS = ['matplotlib>=3.8']
 DEMO = [*PLOTS, 'scikit-image>=0.22']
@@ -19,7 +24,6 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['deeprftv2_arch', 'deeprftv2_arch.*']),
-    # BasicSR 1.4.2 cannot be built on Python 3.13: see docs/install.md.
     python_requires='>=3.10,<3.13',
     install_requires=[
         'basicsr>=1.4.2,<1.5',
