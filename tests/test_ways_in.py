@@ -14,7 +14,7 @@ import basicsr
 import pytest
 import torch
 import yaml
-from processes import ROOT, TOOLBOXES, free_port, python, stock_options, variables
+from processes import ROOT, TOOLBOXES, error_lines, free_port, python, stock_options, variables
 
 import deeprftv2_arch
 
@@ -90,6 +90,40 @@ def test_from_the_root_of_the_repository(copy, options, toolbox):
     finally:
         for name in ('experiments', 'results', 'tb_logger'):
             shutil.rmtree(copy / name, ignore_errors=True)
+
+
+class TestGoPro:
+    """The two commands of the README, word for word."""
+
+    TRAIN = ('basicsr/train.py', '-opt', 'options/train_gopro.yml')
+    TEST = ('basicsr/test.py', '-opt', 'options/test_gopro.yml')
+    SMALL = ('network_g:width=4', 'network_g:num_blocks=[1,1,1]')
+
+    @pytest.mark.parametrize('command', [TRAIN, TEST], ids=['train', 'test'])
+    def test_without_the_data(self, copy, command):
+        done = python(*command, folder=copy, path=[])
+        assert done.returncode == 2
+        assert len(error_lines(done)) == 1
+        split = 'train' if command is self.TRAIN else 'test'
+        folder = copy / 'datasets' / 'GoPro' / split / 'sharp'
+        assert f'datasets.{split}.dataroot_gt: there is no folder {folder}' in done.stderr
+        assert not {'experiments', 'results', 'tb_logger'} & {path.name for path in copy.iterdir()}
+
+    def test_with_data_of_the_same_layout(self, copy, tmp_path, write_pairs):
+        shutil.copytree(copy, tmp_path / 'repository')
+        for split, count in (('train', 3), ('test', 2)):
+            shutil.copytree(write_pairs(split, count=count).lq.parent, tmp_path / f'repository/datasets/GoPro/{split}')
+        short = ('train:total_iter=2', 'logger:print_freq=1', 'datasets:train:gt_size=32')
+        short += ('datasets:train:num_worker_per_gpu=0', 'num_gpu=0')
+        folder = tmp_path / 'repository'
+        trained = python(*self.TRAIN, '--force_yml', *short, *self.SMALL, folder=folder, path=[])
+        assert trained.returncode == 0, trained.stderr
+        assert re.search(r'iter: +2, .*l_total: \d', trained.stderr)
+        tested = python(*self.TEST, '--force_yml', 'num_gpu=0', *self.SMALL, folder=folder, path=[])
+        assert tested.returncode == 0, tested.stderr
+        assert re.search(r'# psnr: \d+\.\d+.*\n.*# ssim: 0\.\d+', tested.stderr)
+        pictures = folder.glob('results/DeepRFTv2-B_GoPro/visualization/GoPro-test/*.png')
+        assert sorted(path.name.split('_')[0] for path in pictures) == ['000', '001']
 
 
 def test_installed(site, options):
