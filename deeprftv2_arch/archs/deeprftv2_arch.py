@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -10,11 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
+from deeprftv2_arch.nn.memory import largest_that_fits
 from deeprftv2_arch.nn.pyramid import image_pyramid
-from deeprftv2_arch.nn.reversible import Slots, run_reversible
+from deeprftv2_arch.nn.reversible import LastOutput, Slots, run_reversible
 from deeprftv2_arch.nn.stack import BlockStack
 from deeprftv2_arch.nn.unet import LatentFusion, SubDecoder, SubEncoder
 from deeprftv2_arch.nn.windows import Windows
+
+_logger = logging.getLogger('deeprftv2_arch')
+
+SMALLEST_TILE = 64
+# Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width.
+PEAK_MAPS = 24
 
 
 class ScaleUNet(nn.Module):
@@ -82,8 +91,9 @@ class DeepRFTv2(nn.Module):
         fke_window: Windows of the estimators at full resolution in pixels, where the image is larger; None for none.
             Hard windows in training, blended ones in evaluation mode.
         fke_overlap: Pixels shared by neighbouring estimator windows at full resolution.
-        tile: In evaluation mode, run larger images in blended tiles of this many pixels; None for the whole image.
-        tile_overlap: Pixels shared by neighbouring tiles.
+        tile: In evaluation mode, run larger images in blended tiles of this many pixels; None for the whole image,
+            ``auto`` for the largest tiles that fit in memory.
+        tile_overlap: Pixels shared by neighbouring tiles; None for a quarter of the tile.
         zero_init_tails: Start with zero in the last convolution of every output, so that the untrained network returns
             its input. Not published; shortens short trainings.
 
@@ -108,8 +118,8 @@ class DeepRFTv2(nn.Module):
         scan_window: int | None = None,
         fke_window: int | None = None,
         fke_overlap: int = 0,
-        tile: int | None = None,
-        tile_overlap: int = 0,
+        tile: int | Literal['auto'] | None = None,
+        tile_overlap: int | None = None,
         zero_init_tails: bool = False,
     ) -> None:
         super().__init__()
@@ -128,8 +138,14 @@ class DeepRFTv2(nn.Module):
             )
         self.num_scales, self.reversible = scales, reversible
         self.size_multiple = 2 ** (levels + scales - 2)
-        self.tiles = self._scale_windows('tile', tile, tile_overlap)
-        self._scale_windows('fke_window', fke_window, fke_overlap)
+        self.tile, self.tile_overlap, self.train_size = tile, tile_overlap, train_size
+        self._mode = ''
+        if tile is not None:
+            self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
+        if fke_window is not None:
+            self._scale_windows('fke_window', fke_window, fke_overlap)
+        # Bytes per pixel at the peak of a forward pass, measured by benchmarks/large_images.py and rounded up.
+        self.cost = PEAK_MAPS * width * 4
         widths = [width * 2**level for level in range(levels)]
 
         def shrink(pixels: int | None, factor: int) -> int | None:
@@ -177,10 +193,7 @@ class DeepRFTv2(nn.Module):
         padded = F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
         # Every norm and 1x1 convolution works pixel by pixel: channels-last spares them a copy each.
         images = image_pyramid(padded.contiguous(memory_format=torch.channels_last), self.num_scales)
-        if self.tiles is None or self.training or self.tiles[0].covers(*padded.shape[-2:]):
-            outputs = self._restore(images)
-        else:
-            outputs = self._restore_tiles(images)
+        outputs = self._restore(images, return_all) if self.training else self._evaluate(images, return_all)
         outputs = tuple(
             [image[..., : max(height >> scale, 1), : max(width >> scale, 1)] for image in scale_outputs]
             for scale, scale_outputs in enumerate(outputs)
@@ -191,35 +204,68 @@ class DeepRFTv2(nn.Module):
         for column in self.columns:
             column.run(slots)
 
-    def _restore(self, images: list[Tensor]) -> list[list[Tensor]]:
+    def _evaluate(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:
+        """Restore whole or in tiles, as the options say; the log tells which, once."""
+        height, width = images[0].shape[-2:]
+
+        def run(size: int) -> list[list[Tensor]]:
+            tiles = self._tiles(size)
+            if tiles[0].covers(height, width):
+                self._tell('whole images')
+                return self._restore(images, return_all)
+            self._tell(f'blended tiles of {tiles[0].size} pixels that share {tiles[0].overlap}')
+            return self._restore_tiles(images, tiles, return_all)
+
+        if self.tile == 'auto':
+            largest = max(height, width)
+            return largest_that_fits(run, largest, SMALLEST_TILE, self.size_multiple, self.cost, images[0].device)
+        return run(self.tile or max(height, width))
+
+    def _tell(self, mode: str) -> None:
+        if mode != self._mode:
+            self._mode = mode
+            pooling = '' if self.train_size is None else f', local pooling for training size {self.train_size}'
+            _logger.info('Restoring %s%s.', mode, pooling)
+
+    def _restore(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:
         maps = {f'image{scale}': image for scale, image in enumerate(images)}
         if self.reversible and torch.is_grad_enabled():
             emitted = run_reversible(self._run_columns, maps, tuple(self.parameters()))
-        else:
+        elif return_all or self.training:
             slots = Slots(maps)
             self._run_columns(slots)
             emitted = slots.emitted
+        else:
+            slots = LastOutput(maps)
+            self._run_columns(slots)
+            return [[slots.output()]]
         return [[image for label, image in emitted if label == str(scale)] for scale in range(self.num_scales)]
 
-    def _restore_tiles(self, images: list[Tensor]) -> list[list[Tensor]]:
+    def _restore_tiles(self, images: list[Tensor], tiles: list[Windows], return_all: bool) -> list[list[Tensor]]:
         """Tile every scale of the pyramid of the whole image, restore tile by tile, and blend every output."""
-        tiled = [windows.split(image) for windows, image in zip(self.tiles, images, strict=True)]
-        restored = [self._restore([image[index : index + 1] for image in tiled]) for index in range(len(tiled[0]))]
+        sizes = [image.shape[-2:] for image in images]
+        tiled = [windows.split(image) for windows, image in zip(tiles, images, strict=True)]
+        tiled = [parts.unflatten(0, (len(images[0]), -1)).unbind(1) for parts in tiled]
+        restored = (self._restore(list(parts), return_all) for parts in zip(*tiled, strict=True))
+        if not return_all:
+            # One tile after the other: only the restored image grows with the image.
+            return [[tiles[0].merge((outputs[0][-1] for outputs in restored), *sizes[0])]]
         return [
-            [
-                windows.merge(torch.cat(parts), *image.shape[-2:])
-                for parts in zip(*(tile[scale] for tile in restored), strict=True)
-            ]
-            for scale, (windows, image) in enumerate(zip(self.tiles, images, strict=True))
+            [windows.merge(parts, *size) for parts in zip(*outputs, strict=True)]
+            for windows, size, outputs in zip(tiles, sizes, zip(*restored, strict=True), strict=True)
         ]
 
-    def _scale_windows(self, name: str, size: int | None, overlap: int) -> list[Windows] | None:
+    def _tiles(self, size: int) -> list[Windows]:
+        overlap = self.tile_overlap
+        if overlap is None:
+            overlap = size // 4 // self.size_multiple * self.size_multiple
+        return self._scale_windows('tile', size, overlap)
+
+    def _scale_windows(self, name: str, size: int, overlap: int) -> list[Windows]:
         """Windows for every scale; they must halve exactly from scale to scale."""
-        if size is None:
-            return None
-        if size % self.size_multiple or overlap % 2 ** (self.num_scales - 1):
+        if size < 1 or size % self.size_multiple or overlap % 2 ** (self.num_scales - 1):
             raise ValueError(
-                f'{name} must be a multiple of {self.size_multiple} and its overlap of {2 ** (self.num_scales - 1)}, '
-                f'got {size} and {overlap}'
+                f'{name} must be a positive multiple of {self.size_multiple} and its overlap a multiple of '
+                f'{2 ** (self.num_scales - 1)}, got {size} and {overlap}'
             )
         return [Windows(size >> scale, overlap >> scale) for scale in range(self.num_scales)]

@@ -96,6 +96,18 @@ class Slots:
         self.emitted.append((label, function(self[name]) + self[plus]))
 
 
+class LastOutput(Slots):
+    """Slots that compute only the last output; for evaluation, where the others are not asked for."""
+
+    def emit(self, label: str, function: nn.Module, name: str, plus: str) -> None:
+        self._last = (function, self[name], self[plus])
+
+    def output(self) -> Tensor:
+        """The last output of the program that was run."""
+        function, feature, image = self._last
+        return function(feature) + image
+
+
 @dataclass
 class _Step:
     """One recorded update, with what is needed to undo it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -58,15 +59,25 @@ class Windows:
         parts = [x[..., y, x_] for y, x_ in self._slices(*x.shape[-2:])]
         return torch.stack(parts, dim=1).flatten(0, 1)
 
-    def merge(self, parts: Tensor, height: int, width: int) -> Tensor:
-        """(N * T, C, h, w) -> (N, C, height, width), the inverse of :meth:`split`."""
+    def merge(self, parts: Tensor | Iterable[Tensor], height: int, width: int) -> Tensor:
+        """Join the windows of (N, C, height, width) maps, the inverse of :meth:`split`.
+
+        Args:
+            parts: (N * T, C, h, w); or the T windows one after the other, each (N, C, h, w), so that they need not
+                exist at the same time.
+            height: Height of the maps.
+            width: Width of the maps.
+        """
         slices = self._slices(height, width)
-        parts = parts.unflatten(0, (-1, len(slices)))
-        rows, columns = self._weights(height, parts), self._weights(width, parts)
-        weights = [row[:, None] * column for row in rows for column in columns]
-        merged = parts.new_zeros(parts.shape[0], parts.shape[2], height, width)
-        for index, (y, x) in enumerate(slices):
-            merged[..., y, x] += parts[:, index] * weights[index]
+        if isinstance(parts, Tensor):
+            parts = parts.unflatten(0, (-1, len(slices))).unbind(1)
+        merged = None
+        for index, ((y, x), part) in enumerate(zip(slices, parts, strict=True)):
+            if merged is None:
+                merged = part.new_zeros(*part.shape[:2], height, width)
+                rows, columns = self._weights(height, part), self._weights(width, part)
+            row, column = divmod(index, len(columns))
+            merged[..., y, x] += part * (rows[row][:, None] * columns[column])
         return merged
 
     def _slices(self, height: int, width: int) -> list[tuple[slice, slice]]:

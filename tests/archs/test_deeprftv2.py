@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
 from deeprftv2_arch.convert import published_key
 from deeprftv2_arch.losses.frequency_loss import frequency_distance
+from deeprftv2_arch.nn import memory
 from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.reversible import Slots
 
@@ -221,7 +223,36 @@ def test_a_batch_equals_its_images_one_by_one() -> None:
 @torch.no_grad()
 def test_one_tile_is_the_whole_image() -> None:
     x = torch.rand(1, 3, 24, 31)
-    assert torch.equal(tiny(tile=32, tile_overlap=8).eval()(x), tiny().eval()(x))
+    for tile in (32, 'auto', None):
+        net = tiny(tile=tile).eval()
+        assert torch.equal(net(x), net(x, return_all=True)[0][-1])
+        assert torch.equal(net(x), tiny().eval()(x))
+
+
+@torch.no_grad()
+def test_automatic_tiles_are_those_of_the_size_that_fits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    automatic, fixed = tiny(tile='auto').eval(), tiny(tile=64, tile_overlap=16).eval()
+    monkeypatch.setattr(memory, 'free_memory', lambda device: 100 * 100 * automatic.cost)
+    x = torch.rand(1, 3, 100, 120)
+    with caplog.at_level(logging.INFO, 'deeprftv2_arch'):
+        for _ in range(2):
+            assert torch.equal(automatic(x), fixed(x))
+    told = 'Restoring blended tiles of 64 pixels that share 16.'
+    assert [record.getMessage() for record in caplog.records].count(told) == 2  # once for each network
+
+
+@torch.no_grad()
+def test_tiles_of_a_network_that_returns_its_input_return_the_input_at_every_size() -> None:
+    net = DeepRFTv2(width=1, num_blocks=[0, 0], block_types=[['naf'] * 2] * 2, fke=False, tile=16, tile_overlap=8)
+    for parameter in net.parameters():
+        parameter.zero_()
+    net.eval()
+    for size in range(1, 201):
+        x = torch.rand(2, 3, size, 3)
+        torch.testing.assert_close(net(x), x, rtol=0, atol=1e-6)
+        torch.testing.assert_close(net(x.transpose(2, 3)), x.transpose(2, 3), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize('scales', [1, 2, 3])
@@ -262,7 +293,9 @@ def test_evaluating_changes_no_weight_and_training_keeps_the_scalings_off_zero()
         ({'num_blocks': [1], 'block_types': [['naf']]}, 'at least two levels'),
         ({'block_types': [['naf', 'naf', 'bafevs']]}, "unknown block type 'bafevs'"),
         ({'block_types': [['localnaf'] * 3] * 2}, 'set train_size'),
-        ({'tile': 100}, 'tile must be a multiple of 8'),
+        ({'tile': 100}, 'tile must be a positive multiple of 8'),
+        ({'tile': -8}, 'tile must be a positive multiple of 8'),
+        ({'tile': 64, 'tile_overlap': 64}, 'overlap must be in'),
         ({'fke_window': 64, 'fke_overlap': 64}, 'overlap must be in'),
         ({'num_columns': 0}, 'num_columns'),
     ],
