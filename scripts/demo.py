@@ -162,12 +162,13 @@ def compare(plan: Plan) -> str:
         row = report.Row(name, report.quality(blurred, sharp), report.quality(restored, sharp))
         rows.append(row)
         crops = [picture.crop(image, photographs.DETAIL[name]) for image in (blurred, restored, sharp)]
+        found = estimator.kernel(blurred=crops[0], sharp=crops[2])
         panels.append(
             picture.Panel(
                 name,
                 dict(zip(('blurred', 'restored', 'sharp'), crops, strict=True)),
                 [f'{row.blurred.psnr:.2f} dB', f'{row.restored.psnr:.2f} dB', ''],
-                {'true kernel': kernels[name], "FKE's kernel": estimator.kernel(crops[0])},
+                {'true kernel': kernels[name], "FKE's kernel": found},
             )
         )
     table = report.table(rows)

@@ -49,7 +49,7 @@ def resumed_at(checkout):
     """Iterations at which the trainings so far were resumed, by their logs."""
     logs = sorted((checkout / 'experiments' / 'demo_quick').glob('train_*.log'))
     return [
-        int(i) for log in logs for i in re.findall(r'Resuming training from epoch: 0, iter: (\d+)', log.read_text())
+        int(i) for log in logs for i in re.findall(r'Resuming training from epoch: \d+, iter: (\d+)', log.read_text())
     ]
 
 

@@ -42,17 +42,26 @@ def spatial_kernels(spectrum: Tensor) -> Tensor:
     return torch.fft.fftshift(torch.fft.irfft2(spectrum), dim=(-2, -1))
 
 
-def mean_kernel(spectrum: Tensor) -> Tensor:
+def kernel_picture(kernels: Tensor, common: Tensor | None = None) -> Tensor:
     """One picture of the kernels of all channels.
 
-    A kernel acts on a feature of any sign and scale, so each one is taken by its modulus and brought to sum 1 before
-    the mean over channels (and windows) is taken.
+    A kernel acts on a feature of any sign and scale, so each channel is taken by its modulus and brought to one scale
+    before the mean over channels is taken.
+
+    Most of a kernel is the same for every image: it passes the feature on. Where ``common`` gives that part, it is
+    left out, and what remains is what the estimator has found in this very image.
 
     Args:
-        spectrum: (M, C, H, W // 2 + 1), complex, see :func:`spatial_kernels`.
+        kernels: (M, C, H, W), real, of one image, see :func:`spatial_kernels`; the mean over M is shown.
+        common: (C, H, W), the mean kernels of many images with other blurs.
 
     Returns:
         (H, W), >= 0, sum 1.
     """
-    kernels = spatial_kernels(spectrum).abs().flatten(0, 1)
-    return (kernels / kernels.sum(dim=(-2, -1), keepdim=True)).mean(dim=0)
+    kernels = kernels.mean(dim=0)
+    if common is None:
+        shown, scale = kernels, kernels
+    else:
+        shown, scale = kernels - common, common
+    shown = (shown.abs() / scale.abs().sum(dim=(-2, -1), keepdim=True)).mean(dim=0)
+    return shown / shown.sum()

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 import yaml
 from basicsr.archs import build_network
+from torch import Tensor
 
-from deeprftv2_arch.analysis.kernels import mean_kernel, record_kernels
+from deeprftv2_arch.analysis.kernels import kernel_picture, record_kernels, spatial_kernels
 
 
 class Estimator:
@@ -26,16 +27,23 @@ class Estimator:
         self.network.load_state_dict(torch.load(weights)[options['path']['param_key_g']])
 
     @torch.no_grad()
-    def kernel(self, blurred: np.ndarray) -> np.ndarray:
-        """Estimate the kernel of an image.
+    def _kernels(self, image: np.ndarray) -> Tensor:
+        """The kernels of every tile and channel, (T, C, h, w)."""
+        tensor = torch.from_numpy(image.transpose(2, 0, 1) / np.float32(255))[None]
+        with record_kernels(self.network.columns[-1].unets[0].fke) as spectra:
+            self.network(tensor)
+        return spatial_kernels(torch.cat(spectra))
+
+    def kernel(self, blurred: np.ndarray, sharp: np.ndarray) -> np.ndarray:
+        """What the estimator's kernel owes to the blur.
+
+        Most of the kernel passes the feature on and is there without any blur, and it depends on the scene. So the
+        kernel of the sharp image is taken off.
 
         Args:
-            blurred: (H, W, 3) RGB uint8.
+            blurred, sharp: (H, W, 3) RGB uint8 images of one scene.
 
         Returns:
-            (k, k), sum 1: the mean over the channels and the tiles of the image.
+            (h, w) of the size of a tile, >= 0, sum 1: the mean over the tiles of the image and over the channels.
         """
-        image = torch.from_numpy(blurred.transpose(2, 0, 1) / np.float32(255))[None]
-        with record_kernels(self.network.columns[-1].unets[0].fke) as spectra:
-            self.network(image)
-        return mean_kernel(torch.cat(spectra)).numpy()
+        return kernel_picture(self._kernels(blurred), self._kernels(sharp).mean(dim=0)).numpy()

@@ -103,6 +103,6 @@ def draw_row(axes: np.ndarray, panel: Panel) -> None:
 
 
 def draw_kernel(axis: Axes, kernel: np.ndarray) -> None:
-    """Show a kernel, brightest value white."""
-    axis.imshow(centre_crop(kernel, KERNEL_CROP), cmap='gray', vmin=0, interpolation='nearest')
+    """Show a kernel, brightest value white, with the square root as brightness so that faint parts are seen."""
+    axis.imshow(np.sqrt(centre_crop(kernel, KERNEL_CROP)), cmap='gray', vmin=0, interpolation='nearest')
     axis.set_xlabel(f'{KERNEL_CROP} x {KERNEL_CROP} px', fontsize=8, color=GREY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from deeprftv2_arch.analysis.kernels import mean_kernel, record_kernels, spatial_kernels
+from deeprftv2_arch.analysis.kernels import kernel_picture, record_kernels, spatial_kernels
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
 
 
@@ -29,14 +29,28 @@ def test_a_kernel_applied_in_fourier_space_is_found_again():
     torch.testing.assert_close(filtered, expected, rtol=0, atol=1e-12)
 
 
-def test_the_mean_is_independent_of_sign_and_scale_of_a_channel():
+def test_the_picture_is_independent_of_sign_and_scale_of_a_channel():
     torch.manual_seed(0)
-    kernels = torch.randn(2, 3, 8, 8)
+    kernels, common = torch.randn(2, 3, 8, 8), torch.randn(3, 8, 8)
     factors = torch.tensor([2.0, -0.1, 30.0]).view(3, 1, 1)
-    picture, scaled = (mean_kernel(torch.fft.rfft2(k)) for k in (kernels, kernels * factors))
-    torch.testing.assert_close(picture, scaled)
-    torch.testing.assert_close(picture.sum(), torch.tensor(1.0))
-    assert picture.min() >= 0
+    for reference in (None, common):
+        picture = kernel_picture(kernels, reference)
+        torch.testing.assert_close(
+            kernel_picture(kernels * factors, reference if reference is None else reference * factors), picture
+        )
+        torch.testing.assert_close(picture.sum(), torch.tensor(1.0))
+        assert picture.min() >= 0
+
+
+def test_what_all_kernels_have_in_common_is_left_out():
+    common = torch.zeros(2, 7, 7)
+    common[:, 3, 3] = 1
+    found = torch.zeros(1, 2, 7, 7)
+    found[..., 3, 1:6] = 0.01
+    expected = torch.zeros(7, 7)
+    expected[3, 1:6] = 0.2
+    torch.testing.assert_close(kernel_picture(common + found, common), expected)
+    assert kernel_picture(common + found)[3, 3] > 0.9
 
 
 def test_recorded_kernels_are_those_that_the_estimator_applies():
