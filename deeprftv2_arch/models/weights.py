@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import nn
 
 from deeprftv2_arch.checkpoint import mismatch, read_checkpoint
-from deeprftv2_arch.convert import from_published, is_published
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.published_keys import from_published, is_published
 
 
 def load_weights(net: nn.Module, path: str, param_key: str | None = 'params') -> None:
