@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 from pathlib import Path
 
@@ -70,7 +71,24 @@ def announce() -> None:
         print(in_use(), flush=True)
 
 
+class _ToolboxLog(logging.Handler):
+    """Hands the messages of our building blocks, which know no toolbox, to the toolbox's log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = logging.getLogger('basicsr')
+        if log.isEnabledFor(record.levelno):
+            log.handle(record)
+
+
+@functools.cache
+def _join_logs() -> None:
+    ours = logging.getLogger('deeprftv2_arch')
+    ours.setLevel(logging.INFO)
+    ours.addHandler(_ToolboxLog())
+
+
 def _start() -> None:
     """What every start of a training or test calls, whichever script it is."""
     toolbox.mend(toolbox.AT_START)
     announce()
+    _join_logs()

@@ -6,6 +6,7 @@ python -m deeprftv2_arch.analysis.complexity -opt options/train_gopro.yml --size
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from typing import NamedTuple
 
@@ -57,8 +58,9 @@ def measure(network: nn.Module, height: int, width: int, channels: int = 3) -> C
 
     counted = (nn.Conv1d, nn.Conv2d, nn.Linear, SelectiveScan2d)
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, counted)]
+    every_output = {'return_all': True} if 'return_all' in inspect.signature(network.forward).parameters else {}
     with torch.no_grad():
-        network(torch.empty(1, channels, height, width, device='meta'))
+        network(torch.empty(1, channels, height, width, device='meta'), **every_output)
     for handle in handles:
         handle.remove()
     return Complexity(sum(parameter.numel() for parameter in network.parameters()), **counts)

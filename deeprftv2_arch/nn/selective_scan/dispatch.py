@@ -146,6 +146,8 @@ def selective_scan(
     """
     inputs = (u, delta, A, B, C, D, delta_bias)
     _check(*inputs)
+    if u.is_meta:
+        return torch.empty_like(u)  # shapes only: nothing to compute step by step
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
     name = _choose(backend, u.device, dtype)
     _announce(name, 'selective scan: %s on %s', name, u.device.type)
