@@ -1,12 +1,13 @@
 """The selective scan on the CPU in float32: compiled by Numba, no compiler needed where it runs.
 
-The kernel (`numba_kernels`) goes through time once, with the states in the cache. Threads share the work by samples
-and blocks of features. Backward keeps the inputs and the states at chunk starts and computes the rest again.
+The kernels (`numba_kernels`) go through time once, with the states in the cache. Threads share the work by samples and
+blocks of features. Backward keeps the inputs and the states at chunk starts and computes the rest again.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from deeprftv2_arch.nn.selective_scan import numba_kernels as kernels
-from deeprftv2_arch.nn.selective_scan import parallel
 from deeprftv2_arch.nn.selective_scan.numba_simd import LANES
+from deeprftv2_arch.nn.selective_scan.parallel import run
 
-# Features of one job: as many blocks as keep all their states in the first-level cache.
+# Blocks of features of one job: as many as keep all their states in the first-level cache.
 _BLOCKS = 8
+# Below about 0.1 ms of work waking other threads costs more than they give.
+_STATE_UPDATES = 2**18
 
 
 def _pack(x: Tensor) -> Tensor:
@@ -27,34 +30,36 @@ def _pack(x: Tensor) -> Tensor:
     return x.unflatten(-1, (-1, LANES)).movedim(-2, 0).contiguous()
 
 
-def _shares(blocks: int, batch: int) -> list[tuple[int, int]]:
-    """Cuts the blocks into ranges so that batch * ranges jobs keep torch's number of threads busy."""
-    threads = torch.get_num_threads()
+def _threads(u: Tensor, states: int) -> int:
+    return 1 if u.numel() * states < _STATE_UPDATES else torch.get_num_threads()
+
+
+def _shares(blocks: int, batch: int, threads: int) -> list[tuple[int, int]]:
+    """Cuts the blocks into ranges (first, last) so that batch * ranges jobs keep the threads busy."""
     parts = max(-(-blocks // _BLOCKS), min(blocks, -(-threads // batch)))
     while parts < blocks and batch * parts % threads:
         parts += 1
-    edges = [blocks * part // parts for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(blocks * part // parts for part in range(parts + 1)))
 
 
 def _samples(*inputs: Tensor) -> list[kernels.Sample]:
-    """The inputs of each sample, as the kernel wants them."""
+    """The inputs of each sample, as the kernels want them."""
     u, delta, A, B, C, D, bias = (x.numpy() for x in inputs)
     return [kernels.Sample(u[i], delta[i], A, B[i], C[i], D, bias) for i in range(len(u))]
 
 
 def _forward(u, delta, A, B, C, D, bias, keep: bool) -> tuple[Tensor, Tensor]:
     """Outputs (B, L, D) and, if keep, the states before the chunks (B, chunks, blocks, N, 16)."""
+    batch, length, _ = u.shape
     y = torch.empty_like(u)
-    starts = u.new_empty(len(u), -(-u.shape[1] // kernels.CHUNK) if keep else 0, *A.shape)
-    samples, outputs = _samples(u, delta, A, B, C, D, bias), zip(y.numpy(), starts.numpy(), strict=True)
-    parallel.run(
-        [
-            partial(kernels.forward, sample, y_, starts_, keep, *share)
-            for sample, (y_, starts_) in zip(samples, outputs, strict=True)
-            for share in _shares(len(A), len(u))
-        ]
-    )
+    starts = u.new_empty(batch, -(-length // kernels.CHUNK) if keep else 0, *A.shape)
+    threads = _threads(u, A.shape[1])
+    jobs = [
+        partial(kernels.forward, *sample, keep, *share)
+        for sample in zip(_samples(u, delta, A, B, C, D, bias), y.numpy(), starts.numpy(), strict=True)
+        for share in _shares(len(A), batch, threads)
+    ]
+    run(jobs, threads)
     return y, starts
 
 
@@ -71,35 +76,49 @@ class _NumbaScan(torch.autograd.Function):
         *inputs, starts = ctx.saved_tensors
         u, _, A, _, _, D, _ = inputs
         batch, length, _ = u.shape
-        shares = _shares(len(A), batch)
+        threads = _threads(u, A.shape[1])
+        shares = _shares(len(A), batch, threads)
         du, d_delta = torch.empty_like(u), torch.empty_like(u)
+        # dB and dC sum over the features: each share has its own, of all chunks in full.
         dBC = u.new_empty(batch, len(shares), A.shape[1], 2, starts.shape[1] * kernels.CHUNK)
         dA, dD, d_bias = (x.new_zeros(batch, *x.shape, dtype=torch.float64) for x in (A, D, D))
-        arrays = zip(*(x.numpy() for x in (du, d_delta, dA, dBC, dD, d_bias)), strict=True)
-        jobs = []
-        for sample, start, dy_, gradients in zip(
-            _samples(*inputs), starts.numpy(), dy.contiguous().numpy(), arrays, strict=True
-        ):
-            du_, d_delta_, dA_, dBC_, dD_, d_bias_ = gradients
-            for share, dBC_share in zip(shares, dBC_, strict=True):
-                gradients = kernels.Gradients(du_, d_delta_, dA_, dBC_share, dD_, d_bias_)
-                jobs.append(partial(kernels.backward, sample, start, dy_, gradients, *share))
-        parallel.run(jobs)
+        gradients = zip(*(x.numpy() for x in (du, d_delta, dA, dD, d_bias)), strict=True)
+        each = _samples(*inputs), starts.numpy(), dy.contiguous().numpy(), gradients, dBC.numpy()
+        jobs = [
+            partial(kernels.backward, sample, start, dy_, kernels.Gradients(*sums, dBC_share), *share)
+            for sample, start, dy_, sums, dBC_sample in zip(*each, strict=True)
+            for share, dBC_share in zip(shares, dBC_sample, strict=True)
+        ]
+        run(jobs, threads)
         dA, dD, d_bias = (x.sum(0).to(u.dtype) for x in (dA, dD, d_bias))
         dB, dC = dBC.sum(1)[..., :length].permute(2, 0, 3, 1)
         return du, d_delta, dA, dB, dC, dD, d_bias
 
 
-def unusable_reason(device: torch.device, dtype: torch.dtype) -> str:
-    """Why this backend cannot run here, or an empty string."""
-    return '' if device.type == 'cpu' and dtype == torch.float32 else 'it computes float32 on the CPU'
-
-
 def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
     """Arguments and result as in `selective_scan`; float32 tensors on the CPU."""
-    missing = -A.shape[1] % kernels.STATES  # states that are added as zeros, to be taken four at a time
+    missing = -A.shape[1] % kernels.STATES  # states of zeros, as backward takes four at a time
     A, B, C = (F.pad(x, (0, missing)) if missing else x for x in (A, B, C))
     inputs = (u.contiguous(), delta.contiguous(), _pack(A), B.contiguous(), C.contiguous(), _pack(D), _pack(delta_bias))
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return _NumbaScan.apply(*inputs)
     return _forward(*(x.detach() for x in inputs), keep=False)[0]
+
+
+@cache
+def _failure() -> str:
+    """Compiles both kernels, or loads them, by a scan of one step; says what failed."""
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            u, A, D = (torch.zeros(shape, dtype=torch.float32, device='cpu') for shape in ((1, 1, 1), (1, 1), (1,)))
+            scan(u.clone().requires_grad_(), u, A, u, u, D, D).sum().backward()
+    except Exception as error:  # whatever compilers raise: the caller has another backend
+        return f'Numba cannot compile its kernels here ({type(error).__name__}: {error})'
+    return ''
+
+
+def unusable_reason(device: torch.device, dtype: torch.dtype) -> str:
+    """Why this backend cannot run here, or an empty string."""
+    if device.type != 'cpu' or dtype != torch.float32:
+        return 'it computes float32 on the CPU'
+    return _failure()

@@ -22,6 +22,7 @@ from numba import njit
 from deeprftv2_arch.nn.selective_scan.numba_math import (
     FLAGS,
     LOG2_E,
+    compiled,
     exp2,
     exp2_short,
     f32,
@@ -66,9 +67,9 @@ class Gradients(NamedTuple):
     u: np.ndarray  # (L, D)
     delta: np.ndarray  # (L, D)
     A: np.ndarray  # (blocks, N, 16) float64
-    BC: np.ndarray  # (N, 2, chunks * CHUNK), of the features of one job
     D: np.ndarray  # (blocks, 16) float64
     bias: np.ndarray  # (blocks, 16) float64
+    BC: np.ndarray  # (N, 2, chunks * CHUNK), of the features of one job
 
 
 class _Scratch(NamedTuple):
@@ -76,9 +77,9 @@ class _Scratch(NamedTuple):
     kept: np.ndarray  # (STATES, 2, row), states and decays
     sums: np.ndarray  # (N, 2, row), of dB and dC, not yet added over the lanes
     adjoint: np.ndarray  # (blocks, N, 16), the gradient of the state that enters the chunk from the right
-    dA: np.ndarray  # (blocks, N, 16), of one chunk; so are the next two
-    dD: np.ndarray  # (blocks, 16)
-    d_bias: np.ndarray  # (blocks, 16)
+    A: np.ndarray  # (blocks, N, 16), the gradient of one chunk; so are the next two
+    D: np.ndarray  # (blocks, 16)
+    bias: np.ndarray  # (blocks, 16)
 
 
 @njit(**FLAGS)
@@ -108,6 +109,31 @@ def _store_row(array, t, block, value):
 
 
 @njit(**FLAGS)
+def _load_four(array, n):
+    """Rows n..n+3 of array (N, 16)."""
+    return load(array, (n, 0)), load(array, (n + 1, 0)), load(array, (n + 2, 0)), load(array, (n + 3, 0))
+
+
+@njit(**FLAGS)
+def _store_four(array, n, values):
+    store(array, (n, 0), values[0])
+    store(array, (n + 1, 0), values[1])
+    store(array, (n + 2, 0), values[2])
+    store(array, (n + 3, 0), values[3])
+
+
+@njit(**FLAGS)
+def _four_weights(array, t, n):
+    """Elements n..n+3 of row t of B or C (L, N)."""
+    return (
+        load_one(array, (t, n)),
+        load_one(array, (t, n + 1)),
+        load_one(array, (t, n + 2)),
+        load_one(array, (t, n + 3)),
+    )
+
+
+@compiled
 def forward(sample, y, starts, keep, first, last):
     """Scans blocks first..last.
 
@@ -132,17 +158,24 @@ def forward(sample, y, starts, keep, first, last):
                 step_t, u_t = load(step, (t, i, 0)), _load_row(u, row, first + i)
                 drive = step_t * u_t
                 out = load(D, (first + i, 0)) * u_t
-                for n in range(states):
-                    state = exp2_short(step_t * load(rate, (i, n, 0))) * load(h, (i, n, 0)) + drive * B[row, n]
-                    store(h, (i, n, 0), state)
-                    out = out + state * C[row, n]
+                for n in range(0, states, STATES):
+                    r, state = _load_four(rate[i], n), _load_four(h[i], n)
+                    b, c = _four_weights(B, row, n), _four_weights(C, row, n)
+                    state = (
+                        exp2_short(step_t * r[0]) * state[0] + drive * b[0],
+                        exp2_short(step_t * r[1]) * state[1] + drive * b[1],
+                        exp2_short(step_t * r[2]) * state[2] + drive * b[2],
+                        exp2_short(step_t * r[3]) * state[3] + drive * b[3],
+                    )
+                    _store_four(h[i], n, state)
+                    out = out + state[0] * c[0] + state[1] * c[1] + state[2] * c[2] + state[3] * c[3]
                 _store_row(y, row, first + i, out)
 
 
 @njit(**FLAGS)
 def _fill(sample, dy, scratch, first, begin, steps):
     """What backward needs of a chunk, block by block and step by step beside each other, and cleared sums."""
-    u, delta, A, B, C, D, bias = sample
+    u, delta, bias = sample.u, sample.delta, sample.bias
     tile, zero = scratch.tile, splat(f32(0))
     for t in range(steps):
         for i in range(scratch.adjoint.shape[0]):
@@ -171,7 +204,7 @@ def _forth(kept, at, step, drive, state, rate, b):
 def _back(kept, sums, at, inputs, gradients, adjoint, state, dA, a, b, c):
     """One step of one state back: the adjoint recurrence, and what it adds to the gradients.
 
-    inputs: step, drive and dy of the step. gradients: of drive and of step.
+    inputs: step, drive and dy at this step. gradients: of drive and of step. state: after this step.
     """
     step, drive, dy = inputs
     d_drive, d_step = gradients
@@ -186,43 +219,41 @@ def _back(kept, sums, at, inputs, gradients, adjoint, state, dA, a, b, c):
 
 
 @njit(**FLAGS)
-def _four_states(sample, scratch, start, i, first, begin, n, steps):
-    """Forth and back through a chunk with states n..n+3 of block first + i; start (N, 16) is the state before it."""
-    A, B, C = sample.A[first + i], sample.B, sample.C
-    tile, kept, sums = scratch.tile[i * _TILE :], scratch.kept, scratch.sums[2 * n * _ROW :]
-    adjoint, dA = scratch.adjoint[i], scratch.dA[i]
-    n0, n1, n2, n3 = (n, 0), (n + 1, 0), (n + 2, 0), (n + 3, 0)
-    a0, a1, a2, a3 = load(A, n0), load(A, n1), load(A, n2), load(A, n3)
-    r0, r1, r2, r3 = a0 * LOG2_E, a1 * LOG2_E, a2 * LOG2_E, a3 * LOG2_E
-    h0, h1, h2, h3 = load(start, n0), load(start, n1), load(start, n2), load(start, n3)
+def _four_states(sample, scratch, start, i, block, begin, n, steps):
+    """States n..n+3 of a block through a chunk, forth and back. start (N, 16) is the state before the chunk.
+
+    i: index of the block in scratch. block: its index in the sample.
+    """
+    B, C, kept = sample.B, sample.C, scratch.kept
+    tile, sums = scratch.tile[i * _TILE :], scratch.sums[n * 2 * _ROW :]
+    a, h = _load_four(sample.A[block], n), _load_four(start, n)
+    rate = a[0] * LOG2_E, a[1] * LOG2_E, a[2] * LOG2_E, a[3] * LOG2_E
     for t in range(steps):
-        at, row = t * LANES, begin + t
+        at = t * LANES
         step, drive = load(tile, (_STEP + at,)), load(tile, (_DRIVE + at,))
-        h0 = _forth(kept, at, step, drive, h0, r0, load_one(B, (row, n)))
-        h1 = _forth(kept, at + 2 * _ROW, step, drive, h1, r1, load_one(B, (row, n + 1)))
-        h2 = _forth(kept, at + 4 * _ROW, step, drive, h2, r2, load_one(B, (row, n + 2)))
-        h3 = _forth(kept, at + 6 * _ROW, step, drive, h3, r3, load_one(B, (row, n + 3)))
-    g0, g1, g2, g3 = load(adjoint, n0), load(adjoint, n1), load(adjoint, n2), load(adjoint, n3)
-    s0, s1, s2, s3 = load(dA, n0), load(dA, n1), load(dA, n2), load(dA, n3)
+        b = _four_weights(B, begin + t, n)
+        h = (
+            _forth(kept, at, step, drive, h[0], rate[0], b[0]),
+            _forth(kept, at + 2 * _ROW, step, drive, h[1], rate[1], b[1]),
+            _forth(kept, at + 4 * _ROW, step, drive, h[2], rate[2], b[2]),
+            _forth(kept, at + 6 * _ROW, step, drive, h[3], rate[3], b[3]),
+        )
+    g, dA = _load_four(scratch.adjoint[i], n), _load_four(scratch.A[i], n)
     for back in range(steps):
         t = steps - 1 - back
-        at, row = t * LANES, begin + t
+        at = t * LANES
         x = load(tile, (_STEP + at,)), load(tile, (_DRIVE + at,)), load(tile, (_DY + at,))
-        d = load(tile, (_D_DRIVE + at,)), load(tile, (_D_STEP + at,))
-        d, g0, h0, s0 = _back(kept, sums, at, x, d, g0, h0, s0, a0, load_one(B, (row, n)), load_one(C, (row, n)))
-        d, g1, h1, s1 = _back(kept, sums, at + 2 * _ROW, x, d, g1, h1, s1, a1, load_one(B, (row, n + 1)), load_one(C, (row, n + 1)))  # fmt: skip
-        d, g2, h2, s2 = _back(kept, sums, at + 4 * _ROW, x, d, g2, h2, s2, a2, load_one(B, (row, n + 2)), load_one(C, (row, n + 2)))  # fmt: skip
-        d, g3, h3, s3 = _back(kept, sums, at + 6 * _ROW, x, d, g3, h3, s3, a3, load_one(B, (row, n + 3)), load_one(C, (row, n + 3)))  # fmt: skip
-        store(tile, (_D_DRIVE + at,), d[0])
-        store(tile, (_D_STEP + at,), d[1])
-    store(adjoint, n0, g0)
-    store(adjoint, n1, g1)
-    store(adjoint, n2, g2)
-    store(adjoint, n3, g3)
-    store(dA, n0, s0)
-    store(dA, n1, s1)
-    store(dA, n2, s2)
-    store(dA, n3, s3)
+        dx = load(tile, (_D_DRIVE + at,)), load(tile, (_D_STEP + at,))
+        b, c = _four_weights(B, begin + t, n), _four_weights(C, begin + t, n)
+        dx, g0, h0, dA0 = _back(kept, sums, at, x, dx, g[0], h[0], dA[0], a[0], b[0], c[0])
+        dx, g1, h1, dA1 = _back(kept, sums, at + 2 * _ROW, x, dx, g[1], h[1], dA[1], a[1], b[1], c[1])
+        dx, g2, h2, dA2 = _back(kept, sums, at + 4 * _ROW, x, dx, g[2], h[2], dA[2], a[2], b[2], c[2])
+        dx, g3, h3, dA3 = _back(kept, sums, at + 6 * _ROW, x, dx, g[3], h[3], dA[3], a[3], b[3], c[3])
+        g, h, dA = (g0, g1, g2, g3), (h0, h1, h2, h3), (dA0, dA1, dA2, dA3)
+        store(tile, (_D_DRIVE + at,), dx[0])
+        store(tile, (_D_STEP + at,), dx[1])
+    _store_four(scratch.adjoint[i], n, g)
+    _store_four(scratch.A[i], n, dA)
 
 
 @njit(**FLAGS)
@@ -238,8 +269,8 @@ def _finish(sample, gradients, scratch, first, begin, steps):
             _store_row(gradients.delta, row, first + i, d_raw)
             du = d_drive * load(tile, (_STEP + at,)) + dy * load(D, (first + i, 0))
             _store_row(gradients.u, row, first + i, du)
-            store(scratch.d_bias, (i, 0), load(scratch.d_bias, (i, 0)) + d_raw)
-            store(scratch.dD, (i, 0), load(scratch.dD, (i, 0)) + dy * u_t)
+            store(scratch.bias, (i, 0), load(scratch.bias, (i, 0)) + d_raw)
+            store(scratch.D, (i, 0), load(scratch.D, (i, 0)) + dy * u_t)
     for n in range(gradients.BC.shape[0]):
         for part in range(2):
             for t in range(0, steps, LANES):
@@ -247,7 +278,7 @@ def _finish(sample, gradients, scratch, first, begin, steps):
                 store(gradients.BC, (n, part, begin + t), sums)
 
 
-@njit(**FLAGS)
+@compiled
 def backward(sample, starts, dy, gradients, first, last):
     """Adjoint of `forward` on blocks first..last.
 
@@ -272,11 +303,11 @@ def backward(sample, starts, dy, gradients, first, last):
         _fill(sample, dy, scratch, first, begin, steps)
         for i in range(blocks):
             for n in range(0, states, STATES):
-                _four_states(sample, scratch, starts[chunk, first + i], i, first, begin, n, steps)
+                _four_states(sample, scratch, starts[chunk, first + i], i, first + i, begin, n, steps)
         _finish(sample, gradients, scratch, first, begin, steps)
-        gradients.A[first:last] += scratch.dA
-        gradients.D[first:last] += scratch.dD
-        gradients.bias[first:last] += scratch.d_bias
-        scratch.dA[:] = f32(0)
-        scratch.dD[:] = f32(0)
-        scratch.d_bias[:] = f32(0)
+        gradients.A[first:last] += scratch.A
+        gradients.D[first:last] += scratch.D
+        gradients.bias[first:last] += scratch.bias
+        scratch.A[:] = f32(0)
+        scratch.D[:] = f32(0)
+        scratch.bias[:] = f32(0)
