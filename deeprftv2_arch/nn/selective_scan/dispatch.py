@@ -10,6 +10,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 _logger = logging.getLogger('deeprftv2_arch')
 _ENVIRONMENT = 'DEEPRFTV2_SCAN'
@@ -29,8 +30,8 @@ def _load(name: str) -> tuple[ModuleType | None, str]:
     """The module of a backend, imported when first asked for (Numba takes a second), or None and why not."""
     try:
         return importlib.import_module(f'deeprftv2_arch.nn.selective_scan.{_MODULES[name]}'), ''
-    except ImportError as error:
-        return None, str(error)
+    except Exception as error:  # not installed, or broken: a missing library, a version that does not fit
+        return None, f'{type(error).__name__}: {error}'
 
 
 def _unusable_reason(name: str, device: torch.device, dtype: torch.dtype) -> str:
@@ -149,7 +150,10 @@ def selective_scan(
     if u.is_meta:
         return torch.empty_like(u)  # shapes only: nothing to compute step by step
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
-    name = _choose(backend, u.device, dtype)
+    if all(type(x) in (Tensor, Parameter) for x in inputs):
+        name = _choose(backend, u.device, dtype)
+    else:
+        name = 'wide'  # fake tensors and other subclasses have no memory that a kernel could read
     _announce(name, 'selective scan: %s on %s', name, u.device.type)
     module, _ = _load(name)
     return module.scan(*(x.to(dtype) for x in inputs)).to(u.dtype)

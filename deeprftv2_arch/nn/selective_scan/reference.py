@@ -1,4 +1,4 @@
-"""The selective scan as the paper writes it, one step after the other: slow, any dtype, what the backends must equal."""
+"""The selective scan as the paper writes it, step after step: slow, any dtype, what the backends must equal."""
 
 from __future__ import annotations
 
