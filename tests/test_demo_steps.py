@@ -282,7 +282,7 @@ class TestPicture:
 
     def test_picture_is_written(self, tmp_path):
         image = np.full((20, 20, 3), 200, np.uint8)
-        panel = picture.Panel('cat', {'blurred': image, 'sharp': image}, ['20 dB', ''], {'kernel': np.eye(9) / 9})
+        panel = picture.Panel('cat', {'blurred': image, 'sharp': image}, {'kernel': np.eye(9) / 9}, ['20 dB', '', ''])
         picture.save([panel, panel], tmp_path / 'picture.png', 'two rows')
         drawn = cv2.imread(str(tmp_path / 'picture.png'))
         assert drawn.shape[1] > drawn.shape[0] > 300

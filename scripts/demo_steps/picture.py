@@ -27,14 +27,14 @@ class Panel(NamedTuple):
     Attributes:
         name: Name of the photograph.
         images: Caption to (H, W, 3) uint8 image.
-        notes: One line below each image; may be empty.
         kernels: Caption to (k, k) kernel, any scale, centred.
+        notes: One line below each image and each kernel; may be empty.
     """
 
     name: str
     images: dict[str, np.ndarray]
-    notes: list[str]
     kernels: dict[str, np.ndarray]
+    notes: list[str]
 
 
 def read(path: Path) -> np.ndarray:
@@ -94,15 +94,15 @@ def draw_row(axes: np.ndarray, panel: Panel) -> None:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     axes[0].set_ylabel(panel.name, fontsize=10, color=INK)
-    images, kernels = axes[: len(panel.images)], axes[len(panel.images) :]
-    for axis, image, note in zip(images, panel.images.values(), panel.notes, strict=True):
-        axis.imshow(image, interpolation='nearest')
+    for axis, note in zip(axes, panel.notes, strict=True):
         axis.set_xlabel(note, fontsize=9, color=GREY)
+    images, kernels = axes[: len(panel.images)], axes[len(panel.images) :]
+    for axis, image in zip(images, panel.images.values(), strict=True):
+        axis.imshow(image, interpolation='nearest')
     for axis, kernel in zip(kernels, panel.kernels.values(), strict=True):
         draw_kernel(axis, kernel)
 
 
 def draw_kernel(axis: Axes, kernel: np.ndarray) -> None:
-    """Show a kernel, brightest value white, with the square root as brightness so that faint parts are seen."""
-    axis.imshow(np.sqrt(centre_crop(kernel, KERNEL_CROP)), cmap='gray', vmin=0, interpolation='nearest')
-    axis.set_xlabel(f'{KERNEL_CROP} x {KERNEL_CROP} px', fontsize=8, color=GREY)
+    """Show a kernel, brightest value white."""
+    axis.imshow(centre_crop(kernel, KERNEL_CROP), cmap='gray', vmin=0, interpolation='nearest')
