@@ -31,11 +31,11 @@ setup(
         'torchvision>=0.21',
         'numpy>=1.26',
         'scipy>=1.11,<2',  # BasicSR 1.4.2 imports a namespace of SciPy that version 2 is to remove
-        'opencv-python>=4.8',
+        'opencv-python>=4.10',
         'lmdb>=1.4',
         'pyyaml>=6',
         'numba>=0.60',
-        'tqdm>=4.60',
+        'tqdm>=4.66',
     ],
     extras_require={
         'plots': PLOTS,

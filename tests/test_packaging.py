@@ -19,8 +19,8 @@ from processes import ROOT, python
 import deeprftv2_arch
 
 PYTHONS = ('3.10', '3.11', '3.12')
-FOREIGN = {'selective_scan_cuda', 'mamba_ssm'}
-"""Optional CUDA packages that are imported where a user has them."""
+FOREIGN = {'selective_scan_cuda', 'mamba_ssm', 'triton'}
+"""For CUDA, and imported only where they are: torch brings triton, the others a user has built."""
 
 
 @pytest.fixture(scope='module')

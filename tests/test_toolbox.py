@@ -69,12 +69,12 @@ class TestImport:
         assert mended.stdout.split() == ['imported'], mended.stderr
 
     def test_distutils(self, tmp_path):
-        # Python 3.12 without setuptools, played by a finder that knows of no distutils.
+        # Python 3.12 without setuptools, played by a finder that knows of neither.
         script = (
             'import sys, importlib.abc\n'
             'class Gone(importlib.abc.MetaPathFinder):\n'
             '    def find_spec(self, name, path=None, target=None):\n'
-            '        if name.startswith("distutils"):\n'
+            '        if name.startswith(("distutils", "setuptools", "_distutils_hack")):\n'
             '            raise ModuleNotFoundError(f"No module named {name!r}", name=name)\n'
             'sys.modules.pop("distutils", None)\n'
             'sys.meta_path.insert(0, Gone())\n'
