@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from deeprftv2_arch.nn.selective_scan.numba_simd import add_exponent, maximum, minus_abs, splat, where_positive
+from deeprftv2_arch.nn.selective_scan.numba_simd import add_exponent, maximum, minus_abs, splat, where_negative
 
 f32 = np.float32
 FLAGS = {'nogil': True, 'error_model': 'numpy'}
@@ -107,12 +107,12 @@ def _log1p(e):
 @njit(**FLAGS)
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)); no overflow, and small values keep their relative accuracy."""
-    return where_positive(x, x, splat(f32(0))) + _log1p(_exp_minus_abs(x))
+    return where_negative(x, splat(f32(0)), x) + _log1p(_exp_minus_abs(x))
 
 
 @njit(**FLAGS)
 def softplus_and_slope(x):
     """softplus(x) and its derivative 1 / (1 + exp(-x))."""
     e = _exp_minus_abs(x)
-    slope = where_positive(x, splat(_ONE), e) / (e + _ONE)
-    return where_positive(x, x, splat(f32(0))) + _log1p(e), slope
+    slope = where_negative(x, e, splat(_ONE)) / (e + _ONE)
+    return where_negative(x, splat(f32(0)), x) + _log1p(e), slope

@@ -166,22 +166,22 @@ def splat(typing_context, scalar):
 
 @intrinsic
 def maximum(typing_context, x, bound):
-    """x where x > bound, else the float32 bound: also where x is NaN."""
+    """x, or the float32 bound where x is below it; NaN stays NaN."""
 
     def generate(context, builder, signature, arguments):
         x, bound = arguments[0], _broadcast(builder, arguments[1])
-        return builder.select(builder.fcmp_ordered('>', x, bound), x, bound)
+        return builder.select(builder.fcmp_ordered('<', x, bound), bound, x)
 
     return vector(vector, types.float32), generate
 
 
 @intrinsic
-def where_positive(typing_context, x, a, b):
-    """a where x > 0, else b."""
+def where_negative(typing_context, x, a, b):
+    """a where x < 0, else b: also where x is NaN."""
 
     def generate(context, builder, signature, arguments):
         x, a, b = arguments
-        return builder.select(builder.fcmp_ordered('>', x, ir.Constant(_FLOATS, [0.0] * LANES)), a, b)
+        return builder.select(builder.fcmp_ordered('<', x, ir.Constant(_FLOATS, [0.0] * LANES)), a, b)
 
     return vector(vector, vector, vector), generate
 
