@@ -26,11 +26,6 @@ ITERATION = re.compile(r'\[epoch:[\s\d,]+iter:\s*([\d,]+), lr.* l_total: (\S+)')
 RESUMED = re.compile(r'Resuming training from epoch: \d+, iter: (\d+)')
 
 
-ENVIRONMENT = {'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', '1')}
-"""One thread unless the user says otherwise: the maps of the demo are too small to share. On two cores a second thread
-makes an iteration a tenth faster when the machine is idle, and many times slower when it is not."""
-
-
 class LaunchError(Exception):
     """A launcher ended with an error; the message holds the end of its output."""
 
@@ -58,8 +53,8 @@ def command(script: str, option_file: Path, overrides: Mapping[str, object], *fl
 def as_typed(arguments: list[str]) -> str:
     """A command line as a user would type it, without the path of the interpreter and without replaced values."""
     stop = arguments.index('--force_yml') if '--force_yml' in arguments else None
-    environment = [f'{key}={value}' for key, value in ENVIRONMENT.items()]
-    return shlex.join([*environment, 'python', *arguments[1:stop]]) + (' ...' if stop else '')
+    threads = f'OMP_NUM_THREADS={os.environ["OMP_NUM_THREADS"]} ' if 'OMP_NUM_THREADS' in os.environ else ''
+    return f'{threads}{shlex.join(["python", *arguments[1:stop]])}' + (' ...' if stop else '')
 
 
 @contextmanager
@@ -91,7 +86,7 @@ def process(arguments: list[str]) -> Iterator[subprocess.Popen]:
     child = subprocess.Popen(
         arguments,
         cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT, 'PYTHONUNBUFFERED': '1'},
+        env={**os.environ, 'PYTHONUNBUFFERED': '1'},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
