@@ -195,7 +195,7 @@ class DeepRFTv2(nn.Module):
         images = image_pyramid(padded.contiguous(memory_format=torch.channels_last), self.num_scales)
         outputs = self._restore(images, return_all) if self.training else self._evaluate(images, return_all)
         outputs = tuple(
-            [image[..., : max(height >> scale, 1), : max(width >> scale, 1)] for image in scale_outputs]
+            [image[..., : max(height >> scale, 1), : max(width >> scale, 1)].contiguous() for image in scale_outputs]
             for scale, scale_outputs in enumerate(outputs)
         )
         return outputs if return_all else outputs[0][-1]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.pointwise import PointwiseConv2d
 from deeprftv2_arch.nn.reversible import Scaling, Slots
 from deeprftv2_arch.nn.vsblock import VSBlock
 from deeprftv2_arch.nn.windows import Windows
@@ -73,9 +74,9 @@ class SpectrumEmbedding(nn.Module):
 
     def __init__(self, channels: int, windows: FourierWindows) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+        self.project = PointwiseConv2d(channels, channels, bias=False)
         self.windows = windows
-        self.mix = nn.Conv2d(2 * channels, channels, 1, bias=False)
+        self.mix = PointwiseConv2d(2 * channels, channels, bias=False)
 
     def forward(self, feature: Tensor) -> Tensor:
         spectrum = rfft2(self.windows.split(self.project(feature)))
@@ -97,7 +98,7 @@ class ResidualLevel(nn.Module):
     def __init__(self, channels: int, fused: bool, entry: nn.Module | None = None) -> None:
         super().__init__()
         self.entry = entry if entry is not None else nn.Identity()
-        self.fuse = nn.Conv2d(2 * channels, channels, 1) if fused else None
+        self.fuse = PointwiseConv2d(2 * channels, channels) if fused else None
         self.block = VSBlock(channels)
 
     def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
@@ -117,7 +118,7 @@ class KernelHead(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = LayerNorm2d(channels)
-        self.project = nn.Conv2d(channels, 2 * channels, 1)
+        self.project = PointwiseConv2d(channels, 2 * channels)
 
     def forward(self, residual: Tensor) -> Tensor:
         kernel = self.project(self.norm(residual))
@@ -134,10 +135,10 @@ class KernelConvolution(nn.Module):
 
     def __init__(self, channels: int, windows: FourierWindows) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+        self.project = PointwiseConv2d(channels, channels, bias=False)
         self.windows = windows
         self.head = KernelHead(channels)
-        self.fuse = nn.Conv2d(2 * channels, channels, 1, bias=False)
+        self.fuse = PointwiseConv2d(2 * channels, channels, bias=False)
 
     def forward(self, feature: Tensor, residual: Tensor) -> Tensor:
         parts = self.windows.split(self.project(feature))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.pointwise import PointwiseConv2d
 from deeprftv2_arch.nn.pooling import MeanPool
 
 
@@ -31,14 +32,14 @@ class NAFBlock(nn.Module):
     def __init__(self, channels: int, pool_kernel: int | None = None) -> None:
         super().__init__()
         self.norm1 = LayerNorm2d(channels)
-        self.expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.expand = PointwiseConv2d(channels, 2 * channels)
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.pool = MeanPool(pool_kernel)
-        self.attention = nn.Conv2d(channels, channels, 1)
-        self.project = nn.Conv2d(channels, channels, 1)
+        self.attention = PointwiseConv2d(channels, channels)
+        self.project = PointwiseConv2d(channels, channels)
         self.norm2 = LayerNorm2d(channels)
-        self.ffn_expand = nn.Conv2d(channels, 2 * channels, 1)
-        self.ffn_project = nn.Conv2d(channels, channels, 1)
+        self.ffn_expand = PointwiseConv2d(channels, 2 * channels)
+        self.ffn_project = PointwiseConv2d(channels, channels)
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 

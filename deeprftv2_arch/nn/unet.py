@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn.pointwise import PointwiseConv2d
 from deeprftv2_arch.nn.reversible import Scaling, Slots
 
 # Makes the stack of blocks of a level: (channels, number of blocks, level) -> module.
@@ -28,7 +29,7 @@ class ImageEmbedding(nn.Module):
     def __init__(self, image_channels: int, channels: int, fused: bool) -> None:
         super().__init__()
         self.project = nn.Conv2d(image_channels, channels, 3, padding=1, bias=False)
-        self.fuse = nn.Conv2d(2 * channels, channels, 1) if fused else None
+        self.fuse = PointwiseConv2d(2 * channels, channels) if fused else None
 
     def forward(self, image: Tensor, previous: Tensor | None = None) -> Tensor:
         features = self.project(image)
@@ -53,7 +54,7 @@ class EncoderLevel(nn.Module):
         super().__init__()
         self.entry = entry
         self.finer = nn.Conv2d(channels, channels, 2, stride=2, bias=False) if has_finer else None
-        self.merge = nn.Conv2d(2 * channels, channels, 1) if has_finer else None
+        self.merge = PointwiseConv2d(2 * channels, channels) if has_finer else None
         self.blocks = blocks
 
     def forward(self, x: Tensor, previous: Tensor | None = None, finer: Tensor | None = None) -> Tensor:
@@ -73,7 +74,7 @@ class DecoderLevel(nn.Module):
     def __init__(self, blocks: nn.Module, channels: int, next_channels: int | None) -> None:
         super().__init__()
         self.blocks = blocks
-        self.up = None if next_channels is None else nn.Conv2d(channels, 4 * next_channels, 1, bias=False)
+        self.up = None if next_channels is None else PointwiseConv2d(channels, 4 * next_channels, bias=False)
         self.shuffle = nn.PixelShuffle(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class LatentFusion(nn.Module):
     def __init__(self, channels: int, latent_channels: int, reduction: int) -> None:
         super().__init__()
         self.down = nn.Conv2d(channels, latent_channels, reduction, stride=reduction, bias=False)
-        self.merge = nn.Conv2d(2 * latent_channels, latent_channels, 1)
+        self.merge = PointwiseConv2d(2 * latent_channels, latent_channels)
 
     def forward(self, coarser: Tensor, latent: Tensor) -> Tensor:
         return self.merge(torch.cat([self.down(coarser), latent], dim=1))

@@ -84,7 +84,9 @@ def test_gradients_accumulate_and_two_graphs_can_live_at_once() -> None:
     for image in (x, y):
         torch.manual_seed(2)
         outputs = net(image, return_all=True)
-        losses.extend((output * torch.randn_like(output)).sum() for images in outputs for output in images)
+        losses.extend(
+            (output * torch.randn(output.shape, dtype=torch.float64)).sum() for images in outputs for output in images
+        )
     sum(losses).backward()
     together = {key: parameter.grad for key, parameter in net.named_parameters()}
     assert worst_difference(together, apart) < 1e-12
