@@ -22,7 +22,8 @@ from deeprftv2_arch.nn.windows import Windows
 _logger = logging.getLogger('deeprftv2_arch')
 
 SMALLEST_TILE = 64
-# Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width.
+# Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width:
+# benchmarks/large_images.py prints 17 for B; more, as local pooling computes in float64.
 PEAK_MAPS = 24
 
 
@@ -144,7 +145,7 @@ class DeepRFTv2(nn.Module):
             self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
         if fke_window is not None:
             self._scale_windows('fke_window', fke_window, fke_overlap)
-        # Bytes per pixel at the peak of a forward pass, measured by benchmarks/large_images.py and rounded up.
+        # Bytes per pixel at the peak of a forward pass.
         self.cost = PEAK_MAPS * width * 4
         widths = [width * 2**level for level in range(levels)]
 
