@@ -173,4 +173,7 @@ class DeblurModel(ValidatedModel):
             if not (sys.stderr.isatty() if shown is None else shown):
                 return
             self.bar = TrainingBar(total=int(self.opt['train']['total_iter']), done=current_iter - 1)
-        self.bar.update(self.log_dict['l_total'], self.get_current_learning_rate()[0])
+        images = len(self.gt) * self.opt['world_size']
+        self.bar.update(
+            self.log_dict['l_total'], self.get_current_learning_rate()[0], tuple(self.gt.shape[-2:]), images
+        )

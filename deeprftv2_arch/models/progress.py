@@ -11,7 +11,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 
 class TrainingBar:
-    """A bar on stderr with iteration, loss, learning rate and remaining time.
+    """A bar on stderr with iteration, remaining time, loss, learning rate, crop size and images per second.
 
     While it is open, lines of the toolbox's log are written above it.
 
@@ -29,9 +29,18 @@ class TrainingBar:
             tqdm(total=total, initial=done, desc='Training', unit='it', mininterval=interval, dynamic_ncols=True)
         )
 
-    def update(self, loss: float, learning_rate: float) -> None:
-        """Count one iteration; the bar closes by itself after the last one."""
-        self._bar.set_postfix({'loss': f'{loss:.4f}', 'lr': f'{learning_rate:.2e}'}, refresh=False)
+    def update(self, loss: float, learning_rate: float, crop: tuple[int, int], images: int) -> None:
+        """Count one iteration; the bar closes by itself after the last one.
+
+        Args:
+            loss: The total loss.
+            learning_rate: The rate of this iteration.
+            crop: Height and width of the images in pixels.
+            images: Images of this iteration, over all processes.
+        """
+        rate = (self._bar.format_dict['rate'] or 0) * images
+        shown = {'loss': f'{loss:.4f}', 'lr': f'{learning_rate:.2e}', 'crop': f'{crop[1]}x{crop[0]}'}
+        self._bar.set_postfix({**shown, 'img/s': f'{rate:.3g}'}, refresh=False)
         self._bar.update()
         if self._bar.n >= self._bar.total:
             self.close()

@@ -17,9 +17,9 @@ def test_bar_shows_the_state_and_keeps_off_the_log(capsys):
     logger.handlers = [console]
     try:
         bar = TrainingBar(total=4, done=2)
-        bar.update(loss=0.25, learning_rate=1e-3)
+        bar.update(loss=0.25, learning_rate=1e-3, crop=(64, 48), images=8)
         logger.warning('a line of the log')
-        bar.update(loss=0.125, learning_rate=5e-4)
+        bar.update(loss=0.125, learning_rate=5e-4, crop=(64, 48), images=8)
         logger.warning('another line')
         assert logger.handlers == [console]
     finally:
@@ -31,6 +31,8 @@ def test_bar_shows_the_state_and_keeps_off_the_log(capsys):
     assert '4/4' in last
     assert 'loss=0.1250' in last
     assert 'lr=5.00e-04' in last
+    assert 'crop=48x64' in last
+    assert re.search(r'img/s=\d', last)
     assert any('2/4' in line for line in shown)
 
 
