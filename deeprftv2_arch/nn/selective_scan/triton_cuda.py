@@ -41,6 +41,26 @@ def _softplus(x):
 
 
 @triton.jit
+def _block(index, A_ptr, features, N: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr):
+    """A block of features with its states: indices, masks, and the rates of decay for exp2."""
+    d, n = index * BLOCK + tl.arange(0, BLOCK), tl.arange(0, STATES)
+    in_d = d < features
+    in_state = in_d[:, None] & (n < N)[None, :]
+    rate = tl.load(A_ptr + d[:, None] * N + n[None, :], mask=in_state, other=0.0) * LOG2_E
+    return d, n, in_d, in_state, rate
+
+
+@triton.jit
+def _step(index, batch, length, delta_ptr, bias, d, n, features, N: tl.constexpr):
+    """One step of a sequence: its row in memory, the masks of its features and states, and its size, 0 past the end."""
+    inside = index < length
+    in_d, in_n = d < tl.where(inside, features, 0), n < tl.where(inside, N, 0)
+    row = (batch * length + index).to(tl.int64)
+    raw = tl.load(delta_ptr + row * features + d, mask=in_d, other=0.0) + bias
+    return row, in_d, in_n, tl.where(inside, _softplus(raw), 0.0)
+
+
+@triton.jit
 def _chunk_forward(
     u_ptr, delta_ptr, A_ptr, B_ptr, C_ptr, D_ptr, bias_ptr, start_ptr, end_ptr, sum_ptr, y_ptr,
     length, features, chunks,
@@ -48,11 +68,7 @@ def _chunk_forward(
 ):  # fmt: skip
     """Runs one chunk: from start to the outputs y if OUTPUT, else from zero to the end state and the sum of steps."""
     chunk, batch = tl.program_id(0), tl.program_id(2)
-    d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    n = tl.arange(0, STATES)
-    in_d = d < features
-    in_state = in_d[:, None] & (n < N)[None, :]
-    rate = tl.load(A_ptr + d[:, None] * N + n[None, :], mask=in_state, other=0.0) * LOG2_E
+    d, n, in_d, in_state, rate = _block(tl.program_id(1), A_ptr, features, N, STATES, BLOCK)
     bias = tl.load(bias_ptr + d, mask=in_d, other=0.0)
     skip = tl.load(D_ptr + d, mask=in_d, other=0.0)
     row = (batch * chunks + chunk) * features + d
@@ -62,12 +78,7 @@ def _chunk_forward(
     if OUTPUT:
         state = tl.load(start_ptr + states, mask=in_state, other=0.0)
     for t in range(CHUNK):
-        step_index = chunk * CHUNK + t
-        inside = step_index < length
-        row_d, row_n = d < tl.where(inside, features, 0), n < tl.where(inside, N, 0)
-        at = (batch * length + step_index).to(tl.int64)
-        raw = tl.load(delta_ptr + at * features + d, mask=row_d, other=0.0) + bias
-        step = tl.where(inside, _softplus(raw), 0.0)
+        at, row_d, row_n, step = _step(chunk * CHUNK + t, batch, length, delta_ptr, bias, d, n, features, N)
         u = tl.load(u_ptr + at * features + d, mask=row_d, other=0.0)
         b = tl.load(B_ptr + at * N + n, mask=row_n, other=0.0)
         state = tl.exp2(step[:, None] * rate) * state + (step * u)[:, None] * b[None, :]
@@ -88,11 +99,7 @@ def _join_chunks(
 ):  # fmt: skip
     """start = the state that enters each chunk, from the left or (REVERSE, the adjoint) from the right."""
     batch = tl.program_id(1)
-    d = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    n = tl.arange(0, STATES)
-    in_d = d < features
-    in_state = in_d[:, None] & (n < N)[None, :]
-    rate = tl.load(A_ptr + d[:, None] * N + n[None, :], mask=in_state, other=0.0) * LOG2_E
+    d, n, in_d, in_state, rate = _block(tl.program_id(0), A_ptr, features, N, STATES, BLOCK)
     state = tl.zeros([BLOCK, STATES], tl.float32)
     for i in range(chunks):
         chunk = chunks - 1 - i if REVERSE else i
@@ -111,20 +118,12 @@ def _chunk_adjoint(
 ):  # fmt: skip
     """The adjoint state that leaves a chunk to the left if none enters it from the right."""
     chunk, batch = tl.program_id(0), tl.program_id(2)
-    d = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    n = tl.arange(0, STATES)
-    in_d = d < features
-    in_state = in_d[:, None] & (n < N)[None, :]
-    rate = tl.load(A_ptr + d[:, None] * N + n[None, :], mask=in_state, other=0.0) * LOG2_E
+    d, n, in_d, in_state, rate = _block(tl.program_id(1), A_ptr, features, N, STATES, BLOCK)
     bias = tl.load(bias_ptr + d, mask=in_d, other=0.0)
     adjoint = tl.zeros([BLOCK, STATES], tl.float32)
     for i in range(CHUNK):
-        step_index = chunk * CHUNK + CHUNK - 1 - i
-        inside = step_index < length
-        row_d, row_n = d < tl.where(inside, features, 0), n < tl.where(inside, N, 0)
-        at = (batch * length + step_index).to(tl.int64)
-        raw = tl.load(delta_ptr + at * features + d, mask=row_d, other=0.0) + bias
-        step = tl.where(inside, _softplus(raw), 0.0)
+        t = CHUNK - 1 - i
+        at, row_d, row_n, step = _step(chunk * CHUNK + t, batch, length, delta_ptr, bias, d, n, features, N)
         dy = tl.load(dy_ptr + at * features + d, mask=row_d, other=0.0)
         c = tl.load(C_ptr + at * N + n, mask=row_n, other=0.0)
         adjoint = (adjoint + dy[:, None] * c[None, :]) * tl.exp2(step[:, None] * rate)
