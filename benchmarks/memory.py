@@ -2,45 +2,26 @@
 
 Every configuration runs in a process of its own. Printed are the bytes that autograd holds between forward and
 backward, and by how much the step raises the peak of the process (of the GPU, with --device cuda). Weights and their
-gradients are not counted. On the CPU the allocator is told to give freed memory back at once: by default glibc keeps
-freed tensors below 32 MB in its heap, whose holes would be measured too.
+gradients are not counted. On the CPU the allocator is told to give freed memory back at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import torch
+from machine import GIVES_FREED_MEMORY_BACK, MB, describe, in_own_process, peak_growth
+
+import deeprftv2_arch  # noqa: F401
+from deeprftv2_arch.archs import DeepRFTv2
+
 TARGET_RATIO, TARGET_GROWTH = 0.29, 0.10
 PAPER = {(1, False): 6120, (2, False): 12027, (1, True): 3116, (2, True): 3439}
-MB = 2**20
-
-
-def resident_peak() -> int:
-    """Largest resident size of this process since the last reset, in bytes."""
-    with open('/proc/self/status') as status:
-        return next(int(line.split()[1]) for line in status if line.startswith('VmHWM')) * 1024
-
-
-def reset_peak() -> int:
-    """Forget the peak so far, and return the present size in bytes."""
-    Path('/proc/self/clear_refs').write_text('5')
-    return resident_peak()
 
 
 def step(columns: int, reversible: bool, size: int, device: str) -> None:
     """Measure one training step of B and print the result as JSON."""
-    import torch
-
-    import deeprftv2_arch  # noqa: F401
-    from deeprftv2_arch.archs import DeepRFTv2
-
     net = DeepRFTv2(num_columns=columns, reversible=reversible).to(device)
 
     def run(pixels: int) -> int:
@@ -64,12 +45,16 @@ def step(columns: int, reversible: bool, size: int, device: str) -> None:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         held = run(size)
-        peak = torch.cuda.max_memory_allocated()
+        peak = torch.cuda.max_memory_allocated() - before
     else:
-        before = reset_peak()
-        held = run(size)
-        peak = resident_peak()
-    print(json.dumps({'held': held - weights, 'peak': peak - before - weights}))
+        held = 0
+
+        def measured() -> None:
+            nonlocal held
+            held = run(size)
+
+        peak = peak_growth(measured)
+    print(json.dumps({'held': held - weights, 'peak': peak - weights}))
 
 
 def main() -> None:
@@ -81,22 +66,15 @@ def main() -> None:
     if args.step:
         step(args.step[0], bool(args.step[1]), args.size, args.device)
         return
-    print(f'Training step of DeepRFTv2-B on one {args.size}x{args.size} patch, {args.device}, float32; MB')
+    print(describe(args.device))
+    print(f'Training step of DeepRFTv2-B on one {args.size}x{args.size} patch, float32; MB')
     print(
         f'{"columns":>8} {"reversible":>11} {"held for backward":>18} {"peak of the step":>17} {"paper, whole GPU":>17}'
     )
     peaks, helds = {}, {}
-    environment = {**os.environ, 'MALLOC_MMAP_THRESHOLD_': '262144', 'MALLOC_TRIM_THRESHOLD_': '262144'}
     for columns, reversible in PAPER:
-        command = [sys.executable, __file__, '--size', str(args.size), '--device', args.device]
-        done = subprocess.run(
-            [*command, '--step', str(columns), str(int(reversible))],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=environment,
-        )
-        result = json.loads(done.stdout.splitlines()[-1])
+        options = ('--size', args.size, '--device', args.device, '--step', columns, int(reversible))
+        result = in_own_process(__file__, *options, environment=GIVES_FREED_MEMORY_BACK)
         helds[columns, reversible], peaks[columns, reversible] = result['held'], result['peak']
         print(
             f'{columns:8d} {"yes" if reversible else "no":>11} {result["held"] / MB:18,.0f} '

@@ -1,34 +1,39 @@
-"""Speed of the networks on the CPU beside their peers, in one run: `python benchmarks/network.py`.
+"""Speed and memory of the networks on the CPU beside their peers, in one run: `python benchmarks/network.py`.
 
 Needs `pip install --no-deps spandrel safetensors einops` for NAFNet and FFTformer. All networks run in turns on one
 256x256 image in float32, and the fastest run of each counts. The rate of the machine is that of a large matrix product
-with the same threads, the physical limit of every convolution here.
+with the same threads, the physical limit of every convolution here. A training step is counted as three times the
+operations of a forward pass (forward, gradients of the maps, gradients of the weights); what reversible columns
+compute again is not counted as work. The peak memory is that of a process of its own for every figure: by how much one
+forward pass, or one training step, raises its resident size; weights and their gradients are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import sys
-import time
+import json
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from machine import (
+    GIVES_FREED_MEMORY_BACK,
+    MB,
+    describe,
+    fastest_in_turns,
+    in_own_process,
+    matrix_rate,
+    peak_growth,
+)
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import deeprftv2_arch  # noqa: F401
+from deeprftv2_arch.analysis.complexity import measure
+from deeprftv2_arch.archs import DeepRFTv2
 
-import deeprftv2_arch  # noqa: E402, F401
-from deeprftv2_arch.analysis.complexity import measure  # noqa: E402
-from deeprftv2_arch.archs import DeepRFTv2  # noqa: E402
-
-MB = 2**20
 PLAIN = [['naf'] * 3] * 2
 # What is divided by what, and the ratio to reach.
 FORWARD_TARGETS = (('S', 'NAFNet-w64', 1.4), ('B', 'NAFNet-w64', 2.6), ('B', 'FFTformer', 0.16))
-STEP_TARGET = 4.5
+STEP_TARGETS = (('S', 4.5), ('B', 4.5))
 
 
 def networks(peers: bool) -> dict[str, Callable[[], nn.Module]]:
@@ -38,9 +43,12 @@ def networks(peers: bool) -> dict[str, Callable[[], nn.Module]]:
         'B': DeepRFTv2,
     }
     if peers:
-        from spandrel.architectures.FFTformer import FFTformer
-        from spandrel.architectures.NAFNet import NAFNet
-
+        try:
+            from spandrel.architectures.FFTformer import FFTformer
+            from spandrel.architectures.NAFNet import NAFNet
+        except ImportError as error:
+            print(f'No peers ({error}): pip install --no-deps spandrel safetensors einops')
+            return found
         found['NAFNet-w64'] = lambda: NAFNet(
             width=64, middle_blk_num=1, enc_blk_nums=[1, 1, 1, 28], dec_blk_nums=[1, 1, 1, 1]
         )
@@ -48,29 +56,24 @@ def networks(peers: bool) -> dict[str, Callable[[], nn.Module]]:
     return found
 
 
-def matrix_rate() -> float:
-    """Operations per second of a float32 matrix product."""
-    a, b = torch.randn(2, 2048, 2048)
-    return 2 * 2048**3 / min(seconds(lambda: a @ b) for _ in range(8))
+def forward(net: nn.Module, image: torch.Tensor) -> None:
+    with torch.no_grad():
+        net.eval()(image)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+def step(net: nn.Module, image: torch.Tensor) -> None:
+    """Forward and backward of a loss over everything that is supervised."""
+    net.train().zero_grad()
+    outputs = net(image, return_all=True) if isinstance(net, DeepRFTv2) else [[net(image)]]
+    sum(output.abs().mean() for images in outputs for output in images).backward()
 
 
-def peak(run: Callable[[], object]) -> float:
-    """Megabytes by which one run raises the size of the process."""
-    Path('/proc/self/clear_refs').write_text('5')
-
-    def resident(key: str) -> int:
-        with open('/proc/self/status') as status:
-            return next(int(line.split()[1]) for line in status if line.startswith(key)) * 1024
-
-    before = resident('VmRSS')
-    run()
-    return (resident('VmHWM') - before) / MB
+def print_peak(name: str, work: Callable[[nn.Module, torch.Tensor], None], size: int) -> None:
+    """Bytes by which a first run raises the peak of this process, as JSON."""
+    net = networks(True)[name]()
+    work(net, torch.rand(1, 3, 32, 32))  # compiles, and makes the gradients
+    image = torch.rand(1, 3, size, size)
+    print(json.dumps(peak_growth(lambda: work(net, image))))
 
 
 def main() -> None:
@@ -80,67 +83,47 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=4)
     parser.add_argument('--no-peers', action='store_true', help='leave NAFNet and FFTformer out')
     parser.add_argument('--no-training', action='store_true', help='leave the training steps out')
+    parser.add_argument('--peak', nargs=2, metavar=('NETWORK', 'WORK'), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.peak:
+        print_peak(args.peak[0], {'forward': forward, 'step': step}[args.peak[1]], args.size)
+        return
     makers = networks(not args.no_peers)
-    nets = {name: make().eval() for name, make in makers.items()}
+    nets = {name: make() for name, make in makers.items()}
+    macs = {name: measure(make(), args.size, args.size).macs for name, make in makers.items()}
     image = torch.rand(1, 3, args.size, args.size)
-
-    @torch.no_grad()
-    def forward(name: str) -> None:
-        nets[name](image)
-
+    print(f'{describe()}; {args.size}x{args.size}, float32')
     for name in nets:
-        forward(name)
+        forward(nets[name], image)
     rate = matrix_rate()
-    times = {name: min(samples) for name, samples in in_turns(forward, nets, args.rounds).items()}
-    macs = {name: measure(make(), args.size, args.size).macs / 1e9 for name, make in makers.items()}
-    print(f'{processor()}, {args.threads} threads, torch {torch.__version__}, {args.size}x{args.size}, float32')
     print(f'matrix product: {rate / 1e9:.0f} GFLOP/s')
-    print(f'{"forward":12} {"seconds":>8} {"GMACs":>7} {"s/GMAC":>7} {"GFLOP/s":>8} {"of the rate":>11} {"peak MB":>8}')
-    for name in nets:
-        flops = 2e9 * macs[name] / times[name]
-        print(
-            f'{name:12} {times[name]:8.2f} {macs[name]:7.1f} {times[name] / macs[name]:7.4f} {flops / 1e9:8.0f} '
-            f'{flops / rate:11.0%} {peak(lambda name=name: forward(name)):8.0f}'
-        )
+
+    def table(title: str, work: Callable[[nn.Module, torch.Tensor], None], rounds: int, passes: int) -> dict:
+        times = fastest_in_turns(lambda name: work(nets[name], image), nets, rounds)
+        print(f'{title:14} {"seconds":>8} {"GMACs":>7} {"s/GMAC":>7} {"GFLOP/s":>8} {"of the rate":>11} {"peak MB":>8}')
+        for name in nets:
+            gmacs = passes * macs[name] / 1e9
+            options = ('--size', args.size, '--threads', args.threads, '--peak', name, work.__name__)
+            peak = in_own_process(__file__, *options, environment=GIVES_FREED_MEMORY_BACK) / MB
+            print(
+                f'{name:14} {times[name]:8.2f} {gmacs:7.1f} {times[name] / gmacs:7.4f} {2 * gmacs / times[name]:8.0f} '
+                f'{2e9 * gmacs / times[name] / rate:11.0%} {peak:8,.0f}',
+                flush=True,
+            )
+        return times
+
+    def judge(what: str, ratio: float, target: float) -> None:
+        print(f'{what}: {ratio:.2f} (target {target}, {"met" if ratio <= target else "not met"})')
+
+    times = table('forward', forward, args.rounds, 1)
+    steps = {} if args.no_training else table('training step', step, max(args.rounds // 2, 1), 3)
     for name, other, target in FORWARD_TARGETS:
         if other in times:
-            ratio = times[name] / times[other]
-            print(f'{name} / {other}: {ratio:.2f} (target {target}, {"met" if ratio <= target else "not met"})')
-    if args.no_training:
-        return
-
-    def step(name: str) -> None:
-        net = nets[name].train()
-        net.zero_grad()
-        sum(output.abs().mean() for images in net(image, return_all=True) for output in images).backward()
-        net.eval()
-
-    for name, samples in in_turns(step, ('S', 'B'), max(args.rounds // 2, 1)).items():
-        ratio = min(samples) / times[name]
-        print(
-            f'training step {name}, reversible: {min(samples):.2f} s, {ratio:.2f} forwards '
-            f'(target {STEP_TARGET}, {"met" if ratio <= STEP_TARGET else "not met"})'
-        )
-
-
-def in_turns(run: Callable[[str], None], names: object, rounds: int) -> dict[str, list[float]]:
-    """Seconds of every run, by name; the names take turns."""
-    samples: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name, times in samples.items():
-            times.append(seconds(lambda name=name: run(name)))
-    return samples
-
-
-def processor() -> str:
-    """Name of the processor."""
-    try:
-        with open('/proc/cpuinfo') as lines:
-            return next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+            judge(f'forward, {name} / {other}', times[name] / times[other], target)
+    for name, target in STEP_TARGETS:
+        if steps:
+            judge(f'training step / forward, {name}, reversible', steps[name] / times[name], target)
 
 
 if __name__ == '__main__':

@@ -16,27 +16,18 @@ hands large arrays back to the system, whose page faults then cost every new out
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
+from machine import MB, in_own_process, keep_freed_memory, peak_growth, processor, seconds
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from deeprftv2_arch.nn.selective_scan import selective_scan  # noqa: E402
+from deeprftv2_arch.nn.selective_scan import selective_scan
 
 FEATURES, STEPS, STATES = 96, 65536, 8
 NAIVE_STEPS = 512  # the naive loop is timed on these and scaled; its forward is linear in the steps
 NAMES = ('u', 'delta', 'A', 'B', 'C', 'D', 'delta_bias')
-MB = 2**20
 
 
 def make_inputs(trained: bool = False) -> list[Tensor]:
@@ -75,20 +66,10 @@ def fastest(work: dict[str, tuple[Callable[[], object], int]], threads: tuple[in
             next(iter(work.values()))[0]()
             for name, (function, runs) in work.items():
                 if turn < runs:
-                    start = time.perf_counter()
-                    function()
+                    took = seconds(function) * 1e3
                     if turn >= 0:
-                        times[name] = min(times.get(name, 1e9), (time.perf_counter() - start) * 1e3)
+                        times[name] = min(times.get(name, took), took)
     return results
-
-
-def keep_freed_memory() -> None:
-    """glibc: no memory maps for large blocks, no giving back."""
-    if sys.platform == 'linux':
-        libc = ctypes.CDLL(None)
-        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
-        for parameter, value in ((m_trim_threshold, 2**31 - 1), (m_top_pad, 64 * MB), (m_mmap_max, 0)):
-            libc.mallopt(parameter, value)
 
 
 def measure_speed() -> list[dict[str, float]]:
@@ -138,17 +119,8 @@ def measure_memory() -> dict[str, float]:
     small = [x[:, :64].detach() if x.ndim == 3 else x for x in inputs]
     training([x.requires_grad_() for x in small], dy[:, :64], 'numba')  # compiles
 
-    def status(name: str) -> float:
-        lines = Path('/proc/self/status').read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
-
-    def peak(function: Callable[[], object]) -> float:
-        Path('/proc/self/clear_refs').write_text('5')
-        before = status('VmRSS')
-        function()
-        return status('VmHWM') - before
-
-    return {'forward': peak(lambda: forward(inputs, 'numba')), 'training': peak(lambda: training(leaves, dy, 'numba'))}
+    work = {'forward': lambda: forward(inputs, 'numba'), 'training': lambda: training(leaves, dy, 'numba')}
+    return {name: peak_growth(run) / MB for name, run in work.items()}
 
 
 def measure_error(trained: bool) -> dict[str, float]:
@@ -163,17 +135,9 @@ def measure_error(trained: bool) -> dict[str, float]:
     return dict(zip(('y', *(f'd{name}' for name in NAMES)), errors, strict=True))
 
 
-def in_own_process(*arguments: str) -> Any:
-    """Allocator and peak are those of a process, so every measurement has its own."""
-    command = [sys.executable, __file__, '--measure', *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-def processor() -> str:
-    info = Path('/proc/cpuinfo')
-    names = [line.split(':')[1].strip() for line in info.read_text().splitlines() if line.startswith('model name')]
-    return f'{names[0] if names else "unknown"}, {len(names)} cores, {torch.backends.cpu.get_cpu_capability()}'
+def measured(*what: str) -> dict[str, float] | list[dict[str, float]]:
+    """A measurement of this file in a process of its own, as allocator and peak are those of a process."""
+    return in_own_process(__file__, '--measure', *what)
 
 
 def row(what: str, value: str, target: str, met: bool) -> None:
@@ -190,8 +154,8 @@ def at_least(what: str, value: float, limit: float) -> None:
 
 def main() -> None:
     print(f'{processor()}; torch {torch.__version__}; {FEATURES} features x {STEPS} steps x {STATES} states, float32\n')
-    in_own_process('memory')  # compiles, so that no measurement waits for it
-    one, two = in_own_process('speed')
+    measured('memory')  # compiles, so that no measurement waits for it
+    one, two = measured('speed')
     for label, times in (('1 thread', one), ('2 threads', two)):
         print(f'{label}: forward {times["forward"]:.1f} ms, with backward {times["training"]:.1f} ms', end='')
         print(f' (with page faults {times["faults"]:.1f} ms); copy floor', end='')
@@ -211,7 +175,7 @@ def main() -> None:
     at_least('  forward, times faster than with 1', one['forward'] / two['forward'], 1.6)
     at_least('  forward and backward', one['training'] / two['training'], 1.6)
     output = STEPS * FEATURES * 4 / MB
-    memory = in_own_process('memory')
+    memory = measured('memory')
     print('extra peak memory, MB')
     at_most('  forward', memory['forward'], round(output + 30, 1), '.0f')
     # Backward's outputs are du, d_delta, dB and dC; y stands beside them.
@@ -219,7 +183,7 @@ def main() -> None:
     at_most('  forward and backward', memory['training'], round(gradients + 30, 1), '.0f')
     for regime in ('initial', 'trained'):
         print(f'error, {regime} parameters')
-        for name, error in in_own_process('error', regime).items():
+        for name, error in measured('error', regime).items():
             at_most(f'  {name}', error, 1e-6 if name in ('dA', 'dD', 'ddelta_bias') else 5e-7, '.1e')
 
 
