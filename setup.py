@@ -24,6 +24,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['deeprftv2_arch', 'deeprftv2_arch.*']),
+    package_data={'deeprftv2_arch.report': ['page.html']},
     python_requires='>=3.10,<3.13',
     install_requires=[
         'basicsr>=1.4.2,<1.5',
@@ -36,6 +37,7 @@ setup(
         'pyyaml>=6',
         'numba>=0.60',
         'tqdm>=4.66',
+        'jinja2>=3.1',
     ],
     extras_require={
         'plots': PLOTS,

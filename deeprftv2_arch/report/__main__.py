@@ -1,0 +1,38 @@
+"""Command line: `python -m deeprftv2_arch.report experiments/NAME [--out FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.report.experiment import read_experiment
+from deeprftv2_arch.report.page import render
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page of an experiment and say where it is. Exit code 2 after a mistake, told in one line."""
+    parser = argparse.ArgumentParser(prog='python -m deeprftv2_arch.report', description=__doc__)
+    parser.add_argument('folder', help='folder of a training, such as experiments/NAME')
+    parser.add_argument('--out', help='the page to write (default: report.html in that folder)')
+    given = parser.parse_args(arguments)
+    try:
+        out = Path(given.out or Path(given.folder, 'report.html'))
+        page = render(read_experiment(given.folder))
+        beside = out.with_name(f'{out.name}.tmp')
+        beside.write_text(page, encoding='utf-8')
+        os.replace(beside, out)
+    except UserError as error:
+        print(f'Error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'Error: {error.strerror}: {error.filename}', file=sys.stderr)
+        return 2
+    print(out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
