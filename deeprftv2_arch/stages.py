@@ -1,0 +1,124 @@
+"""Progressive training: which crop and how many images each iteration has, and how processes share them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.option_keys import positive_integer, reject_unknown_keys
+
+
+class Stage(NamedTuple):
+    """Iterations that are alike.
+
+    Attributes:
+        first: Number of the first iteration; the first of all is 1.
+        last: Number of the last iteration.
+        gt_size: Height and width of the training crop; None for the one that the data set has of its own.
+        total_batch: Images per step of the optimizer, over all processes and accumulated micro batches.
+        processes: Processes that share them.
+        accumulation: Micro batches that one process works on, one after the other, for one step.
+    """
+
+    first: int
+    last: int
+    gt_size: tuple[int, int] | None
+    total_batch: int
+    processes: int
+    accumulation: int
+
+    @property
+    def share(self) -> int:
+        """Images of one process in one step."""
+        return self.total_batch // self.processes
+
+    def __str__(self) -> str:
+        crop = 'crops' if self.gt_size is None else f'crops of {" x ".join(map(str, self.gt_size))}'
+        return (
+            f'iterations {self.first} to {self.last}: {crop}, {self.total_batch} images a step = {self.processes} '
+            f'process(es) x micro batch of {self.share // self.accumulation} x {self.accumulation} accumulated'
+        )
+
+
+def read_stages(options: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """Read ``train.stages``, or take the whole training for one stage.
+
+    Without stages, each process takes ``batch_size_per_gpu`` images ``train.accumulate`` times (default once) for one
+    step. With stages, ``batch_size_per_gpu`` is the largest micro batch, and the accumulation follows from it.
+
+    Args:
+        options: All options of a training, as the toolbox has parsed them.
+
+    Raises:
+        UserError: If the stages do not add up to ``total_iter`` or a batch does not divide, naming the key.
+    """
+    train, data = options['train'], (options.get('datasets') or {}).get('train') or {}
+    total_iter = positive_integer(train, 'total_iter', 'train')
+    processes = options.get('world_size', 1)
+    # The largest micro batch of a process. Without `dist`, one process feeds all GPUs.
+    limit = positive_integer({'batch_size_per_gpu': 1, **data}, 'batch_size_per_gpu', 'datasets.train')
+    limit *= 1 if options.get('dist') else max(1, options.get('num_gpu') or 0)
+    if train.get('stages') is None:
+        accumulation = positive_integer({'accumulate': 1, **train}, 'accumulate', 'train')
+        return (Stage(1, total_iter, None, limit * processes * accumulation, processes, accumulation),)
+    if train.get('accumulate') is not None:
+        raise UserError('train.accumulate: with train.stages it follows from total_batch. Remove it.')
+    if data.get('gt_size') is not None:
+        raise UserError('datasets.train.gt_size: the crop is that of train.stages. Remove it.')
+    return _read_list(train['stages'], total_iter, processes, limit)
+
+
+def stage_of(stages: Sequence[Stage], iteration: int) -> Stage:
+    """The stage that an iteration belongs to; the last one for those after the end."""
+    return next((stage for stage in stages if iteration <= stage.last), stages[-1])
+
+
+def _read_list(entries: Any, total_iter: int, processes: int, limit: int) -> tuple[Stage, ...]:
+    if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
+        raise UserError(
+            'train.stages: expected a list of {gt_size: ..., total_batch: ..., iterations: ...}, '
+            f'got {entries!r}. Remove it to train in one stage.'
+        )
+    stages: list[Stage] = []
+    for number, entry in enumerate(entries):
+        where = f'train.stages[{number}]'
+        if not isinstance(entry, Mapping):
+            raise UserError(f'{where}: expected {{gt_size: ..., total_batch: ..., iterations: ...}}, got {entry!r}.')
+        reject_unknown_keys(entry, ('gt_size', 'total_batch', 'iterations'), where)
+        batch = positive_integer(entry, 'total_batch', where)
+        if batch % processes:
+            raise UserError(
+                f'{where}.total_batch: {batch} images do not divide among {processes} processes. Choose a multiple of '
+                f'{processes}, or a number of processes that divides {batch}.'
+            )
+        first = stages[-1].last + 1 if stages else 1
+        last = first - 1 + positive_integer(entry, 'iterations', where)
+        share = batch // processes
+        stages.append(Stage(first, last, crop_size(entry, where), batch, processes, _accumulation(share, limit)))
+    if stages[-1].last != total_iter:
+        raise UserError(
+            f'train.stages: their iterations add up to {stages[-1].last}, but train.total_iter is {total_iter}. '
+            'Make them equal.'
+        )
+    return tuple(stages)
+
+
+def crop_size(options: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """Read ``gt_size``: the side of a square, or height and width.
+
+    Raises:
+        UserError: If it is neither.
+    """
+    value = options.get('gt_size')
+    sides = [value, value] if isinstance(value, int) else value
+    positive = isinstance(sides, Sequence) and all(type(side) is int and side > 0 for side in sides)
+    if not positive or len(sides) != 2:
+        raise UserError(f'{where}.gt_size: expected an integer of at least 1 or [height, width], got {value!r}.')
+    return sides[0], sides[1]
+
+
+def _accumulation(share: int, limit: int) -> int:
+    """The fewest equal micro batches of at most ``limit`` images that make up a share."""
+    return next(steps for steps in range(math.ceil(share / limit), share + 1) if share % steps == 0)
