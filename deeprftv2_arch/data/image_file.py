@@ -23,8 +23,8 @@ _JPEG_STAND_ALONE = {0x01, *range(0xD0, 0xD9)}
 _JPEG_NEXT_MARKER = re.compile(rb'\xff([^\x00\xd0-\xd7\xff])')
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
-    """Decode one image to three colour channels at the depth of the file.
+def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.ndarray:
+    """Decode one image to three colour channels.
 
     Grey images are repeated over the channels and an alpha channel is dropped, as BasicSR does. PNG and JPEG files are
     first checked to be complete: several versions of OpenCV decode a truncated file to an image with a grey lower part
@@ -33,23 +33,31 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     Args:
         data: The whole file.
         name: What to call it in a message: its path, or the LMDB and the key.
+        bit_depth: None for the depth of the file. 8 gives of a 16-bit file what a plain ``cv2.imread`` gives, which
+            the published figures on DPDD were computed from. 16 refuses any other file.
 
     Returns:
         (H, W, 3) in BGR order, of one of the types in ``FULL_SCALE``; floating point images lie in [0, 1].
 
     Raises:
-        DataError: If the image is truncated, damaged, of an unsupported type, or holds values that are not finite.
+        DataError: If the image is truncated, damaged, of an unsupported type or the wrong depth, or holds values that
+            are not finite.
     """
     if not data:
         raise DataError(f'{name}: the image is empty (0 bytes). Copy it again from its source.')
     damage = _damage(data)
     if damage:
         raise DataError(f'{name}: the image is damaged: {damage}. Copy it again from its source.')
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    depth_of_file = 0 if bit_depth == 8 else cv2.IMREAD_ANYDEPTH
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | depth_of_file)
     if image is None:
         raise DataError(f'{name}: OpenCV cannot decode this file as an image. Replace it or copy it again.')
     if image.dtype not in FULL_SCALE:
         raise DataError(f'{name}: pixels of type {image.dtype} are not supported. Save it with 8 or 16 bits.')
+    if bit_depth == 16 and image.dtype != np.uint16:
+        raise DataError(
+            f'{name}: expected 16 bits (bit_depth: 16), got pixels of type {image.dtype}. Correct one of them.'
+        )
     if image.dtype == np.float32:
         _check_values(image, name)
     return image

@@ -55,6 +55,22 @@ def read_lmdb(root: str, key: str, *, readahead: bool = False) -> bytes:
     return value
 
 
+def peek_lmdb(root: str, key: str) -> bytes:
+    """Read one entry of a database whose keys were checked, and leave the database closed if it was.
+
+    Raises:
+        DataError: If the database cannot be opened.
+    """
+    path = os.path.abspath(root)
+    if path in _clients:
+        return read_lmdb(root, key)
+    try:
+        with _open(path) as database, database.begin() as transaction:
+            return bytes(transaction.get(key.encode()))
+    except lmdb.Error as error:
+        raise DataError(f'{root}: cannot read the LMDB: {error}.') from error
+
+
 def _stored_keys(root: str) -> set[str]:
     """Read the keys of a database that this process has not opened yet, and close it again.
 
@@ -65,7 +81,7 @@ def _stored_keys(root: str) -> set[str]:
         # Keys and size were checked when the first data set of this process took the database.
         return set(lmdb_keys(root, 'dataroot'))
     try:
-        with lmdb.open(path, readonly=True, lock=False, readahead=False) as database:
+        with _open(path) as database:
             # A read beyond the end of a truncated file would kill the process, so the size is checked first.
             size, needed = os.path.getsize(os.path.join(path, 'data.mdb')), _size_in_header(database)
             if size < needed:
@@ -77,6 +93,10 @@ def _stored_keys(root: str) -> set[str]:
                 return {bytes(key).decode() for key in transaction.cursor().iternext(values=False)}
     except (lmdb.Error, UnicodeDecodeError) as error:
         raise UserError(f'{root}: cannot read the LMDB: {error}. Copy it again or make it again.') from error
+
+
+def _open(path: str) -> lmdb.Environment:
+    return lmdb.open(path, readonly=True, lock=False, readahead=False)
 
 
 def _size_in_header(database: lmdb.Environment) -> int:

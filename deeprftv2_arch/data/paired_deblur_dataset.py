@@ -1,30 +1,33 @@
-"""Pairs of a blurred and a sharp photograph, from folders or LMDBs."""
+"""Pairs of a blurred and a sharp photograph, for training and validation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from basicsr.utils import FileClient
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deeprftv2_arch.data.augmentation import random_crop, random_symmetry
+from deeprftv2_arch.data.augmentation import Symmetries, random_crop, random_symmetry
 from deeprftv2_arch.data.errors import DataError
-from deeprftv2_arch.data.image_file import FULL_SCALE, decode_image
-from deeprftv2_arch.data.lmdb_store import pair_lmdbs, read_lmdb
-from deeprftv2_arch.data.pairing import ImagePair, pair_folders, pair_list
+from deeprftv2_arch.data.paired_images import SOURCE_KEYS, PairedImages, to_tensor
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import positive_integer, reject_unknown_keys
 
+if TYPE_CHECKING:
+    from deeprftv2_arch.data.sampling import Sample
+
+AUGMENTATION = {0: Symmetries(False, False, False), 4: Symmetries(True, True, False), 8: Symmetries(True, True, True)}
+"""The symmetries that ``augmentation`` stands for, by their number."""
+
 _OWN_KEYS = (
-    *('name', 'type', 'phase', 'scale', 'dataroot_gt', 'dataroot_lq', 'io_backend', 'meta_info_file', 'filename_tmpl'),
-    *('recursive', 'gt_size', 'use_hflip', 'use_rot'),
+    *('name', 'type', 'phase', 'scale', 'protocol'),
+    *('gt_size', 'pad_to', 'augmentation', 'use_hflip', 'use_rot'),
 )
 _LOADER_KEYS = (
     *('num_worker_per_gpu', 'batch_size_per_gpu', 'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue'),
@@ -36,20 +39,26 @@ _LOADER_KEYS = (
 class PairedDeblurDataset(Dataset):
     """Blurred and sharp images of equal size, paired by name, for training and validation.
 
-    Pairs are made by file stem, so ``000.jpg`` and ``000.png`` are partners; by the lines of a list
-    (``meta_info_file``, see :func:`~deeprftv2_arch.data.pairing.pair_list`); or by LMDB key. 8- and 16-bit images are
-    divided by the white of their own depth. Training cuts a random square and turns or mirrors it; validation returns
-    whole images, untouched.
+    Training cuts a random rectangle and turns or mirrors it; validation returns whole images. Images of any depth are
+    divided by their own white.
 
     Args:
-        opt: The data set's section of the option file:
+        opt: The data set's section of the option file. ``docs/data.md`` has examples for each public data set.
 
             * ``dataroot_gt``, ``dataroot_lq``: folders (or LMDBs) of the sharp and the blurred images.
             * ``io_backend``: ``{type: disk}`` or ``{type: lmdb}``; the latter takes ``readahead`` too.
             * ``recursive``: take sub-folders too (folders only, default false).
             * ``meta_info_file``, ``filename_tmpl``: list of pairs; blurred stem from sharp stem (default ``'{}'``).
-            * ``gt_size``: side of the training crop in pixels.
-            * ``use_hflip``, ``use_rot``: mirror; turn (both default true in training).
+            * ``bit_depth``: absent for the depth of the files; 8 to read any file with 8 bits, as OpenCV does; 16 to
+              refuse files of other depths.
+            * ``allow_gamma``: take blurred images from a folder ``blur_gamma`` (default false).
+            * ``gt_size``: training crop in pixels, one number or ``[height, width]``. Samples that bring their own
+              size, as those of a training in stages do, go before.
+            * ``pad_to``: ``[height, width]`` that smaller images are brought to by zeros at the bottom and the right.
+            * ``augmentation``: 8 for all symmetries of the square, 4 for those that keep height and width (none, left
+              and right, top and bottom, both), 0 for none. Or, as in the toolbox, ``use_hflip`` (left and right) and
+              ``use_rot`` (top and bottom, transposition), both true by default. Validation has none.
+            * ``protocol``: name of the published protocol that a test follows; not read here.
             * ``phase``: ``train``, ``val`` or ``test``, set by BasicSR. ``scale``: absent or 1.
 
     Raises:
@@ -57,94 +66,121 @@ class PairedDeblurDataset(Dataset):
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        where = f'datasets.{opt.get("phase", "?")} ({opt.get("name", "unnamed")})'
-        reject_unknown_keys(opt, _OWN_KEYS + _LOADER_KEYS, where)
-        for key in ('phase', 'dataroot_gt', 'dataroot_lq'):
-            if not isinstance(opt.get(key), str):
-                raise UserError(f'{where}.{key}: expected text, got {opt.get(key)!r}.')
+        self.where = f'datasets.{opt.get("phase", "?")} ({opt.get("name", "unnamed")})'
+        reject_unknown_keys(opt, SOURCE_KEYS + _OWN_KEYS + _LOADER_KEYS, self.where)
+        if not isinstance(opt.get('phase'), str):
+            raise UserError(f'{self.where}.phase: expected text, got {opt.get("phase")!r}.')
         if opt.get('scale', 1) != 1:
             raise UserError(
-                f'{where}.scale: blurred and sharp images have the same size, so scale must be 1 or absent.'
+                f'{self.where}.scale: blurred and sharp images have the same size, so scale must be 1 or absent.'
             )
         self.opt = opt
         self.training = opt['phase'] == 'train'
-        self.roots = {'gt': opt['dataroot_gt'], 'lq': opt['dataroot_lq']}
-        self.backend = dict(opt.get('io_backend') or {'type': 'disk'})
-        self.pairs = self._find_pairs(where)
+        self.symmetries = _symmetries(opt, self.training, self.where)
+        self.pad_to = _size(opt, 'pad_to', self.where) if 'pad_to' in opt else (1, 1)
+        self.crop_size = None
+        if self.training and 'gt_size' in opt:
+            self.crop_size = _size(opt, 'gt_size', self.where)
+            self.check_crop(self.crop_size)
+        self.images = PairedImages(opt, self.where)
         if self.training:
-            self.crop_size = positive_integer(opt, 'gt_size', where)
-            _check_batches(opt, len(self.pairs), where)
-
-    def _find_pairs(self, where: str) -> list[ImagePair]:
-        kind, roots = self.backend.get('type'), (self.roots['gt'], self.roots['lq'])
-        list_file = self.opt.get('meta_info_file')
-        template, recursive = self.opt.get('filename_tmpl', '{}'), self.opt.get('recursive', False)
-        if kind == 'lmdb':
-            reject_unknown_keys(self.backend, ('type', 'readahead'), f'{where}.io_backend')
-            if list_file or template != '{}' or recursive:
-                raise UserError(
-                    f'{where}: meta_info_file, filename_tmpl and recursive are for folders; the pairs of an LMDB have '
-                    'equal keys. Remove them.'
-                )
-            return pair_lmdbs(*roots)
-        if kind == 'disk':
-            reject_unknown_keys(self.backend, ('type',), f'{where}.io_backend')
-            if list_file:
-                return pair_list(*roots, list_file=list_file, template=template)
-            return pair_folders(*roots, template=template, recursive=recursive)
-        raise UserError(f'{where}.io_backend.type: expected disk or lmdb, got {kind!r}.')
+            _check_batches(opt, len(self), self.where)
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.images)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+    def __getitem__(self, sample: int | Sample) -> dict[str, Tensor | str | tuple[int, int]]:
         """Return one pair.
 
+        Args:
+            sample: Number of the pair. A :class:`~deeprftv2_arch.data.sampling.Sample` names the size of the training
+                crop and the seed of its random numbers too; without it they come from PyTorch's generator.
+
         Returns:
-            ``lq`` and ``gt``: float32 (3, H, W), RGB in [0, 1]; ``lq_path`` and ``gt_path``: paths, or LMDB keys.
+            ``lq`` and ``gt``: float32 (3, H, W), RGB in [0, 1]; ``lq_path`` and ``gt_path``: paths, or LMDB keys. In
+            validation with ``pad_to``, ``lq`` alone is padded, and ``pad`` tells how many rows at the bottom and
+            columns at the right of it are to be cut off from what the network makes of it.
 
         Raises:
             DataError: If an image cannot be read, if the two differ in size, or if they are smaller than the crop.
         """
-        pair = self.pairs[index]
-        images = [self._read(pair.lq, 'lq'), self._read(pair.gt, 'gt')]
-        self._check_sizes(pair, *images)
+        index, crop_size, seed = sample if isinstance(sample, tuple) else (sample, None, None)
+        pair = self.images.pairs[index]
+        lq, gt = self.images.read(index)
+        height, width = gt.shape[:2]
+        lq = _zero_pad(lq, self.pad_to)
+        item = {'lq_path': pair.lq, 'gt_path': pair.gt}
         if self.training:
-            images = random_crop(images, self.crop_size)
-            images = random_symmetry(images, flip=self.opt.get('use_hflip', True), rotate=self.opt.get('use_rot', True))
-        lq, gt = map(_to_tensor, images)
-        return {'lq': lq, 'gt': gt, 'lq_path': pair.lq, 'gt_path': pair.gt}
+            generator = None if seed is None else torch.Generator().manual_seed(seed)
+            gt = _zero_pad(gt, self.pad_to)
+            lq, gt = random_crop(lq, gt, self._crop_size(crop_size, gt, index), generator=generator)
+            lq, gt = random_symmetry(lq, gt, self.symmetries, generator=generator)
+        elif 'pad_to' in self.opt:
+            item['pad'] = (lq.shape[0] - height, lq.shape[1] - width)
+        return {'lq': to_tensor(lq), 'gt': to_tensor(gt), **item}
 
-    def _read(self, name: str, role: str) -> np.ndarray:
-        if self.backend['type'] == 'lmdb':
-            root = self.roots[role]
-            data = read_lmdb(root, name, readahead=self.backend.get('readahead', False))
-            return decode_image(data, f'{root}, key {name!r}')
-        try:
-            data = FileClient('disk').get(name)
-        except OSError as error:
-            raise DataError(f'{name}: cannot read the image: {error.strerror or error}.') from error
-        return decode_image(data, name)
+    def check_crop(self, size: tuple[int, int]) -> None:
+        """Refuse a training crop that cannot be turned as the options say.
 
-    def _check_sizes(self, pair: ImagePair, lq: np.ndarray, gt: np.ndarray) -> None:
-        (lq_height, lq_width), (height, width) = lq.shape[:2], gt.shape[:2]
-        if (lq_height, lq_width) != (height, width):
-            raise DataError(
-                f'The images of a pair differ in size: {pair.lq} of {self.roots["lq"]} has {lq_width} x {lq_height} '
-                f'pixels, {pair.gt} of {self.roots["gt"]} has {width} x {height}. Replace the wrong one.'
-            )
-        if self.training and min(height, width) < self.crop_size:
-            raise DataError(
-                f'{pair.gt}: {width} x {height} pixels are smaller than the training crop gt_size: {self.crop_size}. '
-                'Remove the pair or lower gt_size.'
+        Args:
+            size: Height and width in pixels.
+
+        Raises:
+            UserError: If the crop is not square and transpositions are asked for: a batch could not be stacked.
+        """
+        if size[0] != size[1] and self.symmetries.transpose:
+            raise UserError(
+                f'{self.where}: crops of gt_size {list(size)} are not square, so they cannot be turned by 90 degrees. '
+                'Set augmentation: 4, or 0.'
             )
 
+    def _crop_size(self, size: tuple[int, int] | None, gt: np.ndarray, index: int) -> tuple[int, int]:
+        """The size of this sample's crop, which must fit into the image."""
+        size = size or self.crop_size
+        if size is None:
+            raise DataError(f'{self.where}.gt_size is missing: the size of the training crops. Or give train.stages.')
+        height, width = gt.shape[:2]
+        if height < size[0] or width < size[1]:
+            asked = size[0] if size[0] == size[1] else list(size)
+            raise DataError(
+                f'{self.images.place(self.images.pairs[index].gt, "gt")}: {width} x {height} pixels are smaller than '
+                f'the training crop gt_size: {asked}. Remove the pair, lower gt_size, or bring it to size with pad_to.'
+            )
+        return size
 
-def _to_tensor(image: np.ndarray) -> Tensor:
-    """Turn (H, W, 3) in BGR order at the depth of the file into float32 (3, H, W), RGB in [0, 1]."""
-    values = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)).astype(np.float32)
-    values /= np.float32(FULL_SCALE[image.dtype])
-    return torch.from_numpy(values)
+
+def _zero_pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring an image (H, W, C) to at least this height and width by zeros at the bottom and the right."""
+    height, width, channels = image.shape
+    if height >= size[0] and width >= size[1]:
+        return image
+    padded = np.zeros((max(height, size[0]), max(width, size[1]), channels), image.dtype)
+    padded[:height, :width] = image
+    return padded
+
+
+def _size(opt: Mapping[str, Any], key: str, where: str) -> tuple[int, int]:
+    """Read a height and a width from one number or from two."""
+    value = opt[key]
+    sides = dict(enumerate(value)) if isinstance(value, list) else {0: value, 1: value}
+    if len(sides) != 2:
+        raise UserError(f'{where}.{key}: expected one number or [height, width], got {value!r}.')
+    return tuple(positive_integer({key: side}, key, where) for side in sides.values())
+
+
+def _symmetries(opt: Mapping[str, Any], training: bool, where: str) -> Symmetries:
+    """What ``augmentation``, or the toolbox's ``use_hflip`` and ``use_rot``, ask for."""
+    if 'augmentation' not in opt:
+        turn = opt.get('use_rot', True)
+        return Symmetries(left_right=opt.get('use_hflip', True), top_bottom=turn, transpose=turn)
+    number = opt['augmentation']
+    if isinstance(number, bool) or number not in AUGMENTATION:
+        raise UserError(f'{where}.augmentation: expected one of {", ".join(map(str, AUGMENTATION))}, got {number!r}.')
+    if 'use_hflip' in opt or 'use_rot' in opt:
+        raise UserError(f'{where}: augmentation says what use_hflip and use_rot say. Remove it, or both of them.')
+    if number and not training:
+        raise UserError(f'{where}.augmentation: only training data are turned and mirrored. Remove it.')
+    return AUGMENTATION[number]
 
 
 def _check_batches(opt: Mapping[str, Any], pairs: int, where: str) -> None:

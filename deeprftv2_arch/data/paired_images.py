@@ -1,0 +1,154 @@
+"""The pairs of a data set, wherever they are kept, and how one of them is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.utils import FileClient, get_root_logger
+from torch import Tensor
+
+from deeprftv2_arch.data.errors import DataError
+from deeprftv2_arch.data.image_file import FULL_SCALE, decode_image
+from deeprftv2_arch.data.lmdb_store import pair_lmdbs, peek_lmdb, read_lmdb
+from deeprftv2_arch.data.pairing import ImagePair, pair_folders, pair_list
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.option_keys import reject_unknown_keys
+
+SOURCE_KEYS = (
+    *('dataroot_gt', 'dataroot_lq', 'io_backend', 'meta_info_file', 'filename_tmpl', 'recursive', 'bit_depth'),
+    'allow_gamma',
+)
+"""The keys of a data set's section that say where its images are and how they are read."""
+
+_GAMMA = re.compile(r'(?:^|[/\\])blur_gamma[^/\\]*')
+
+
+class PairedImages:
+    """Pairs of a degraded and a good photograph in folders or LMDBs.
+
+    Pairs are made by file stem, so ``000.jpg`` and ``000.png`` are partners; by the lines of a list
+    (``meta_info_file``, see :func:`~deeprftv2_arch.data.pairing.pair_list`); or by LMDB key.
+
+    Args:
+        opt: The data set's section of the option file, of which the keys in ``SOURCE_KEYS`` are read.
+        where: What to call that section in a message.
+        scale: How many pixels of the good image stand for one of the degraded image, along each side.
+
+    Raises:
+        UserError: If a key, a folder, a list or a pairing is wrong.
+    """
+
+    def __init__(self, opt: Mapping[str, Any], where: str, scale: int = 1) -> None:
+        for key in ('dataroot_gt', 'dataroot_lq'):
+            if not isinstance(opt.get(key), str):
+                raise UserError(f'{where}.{key}: expected text, got {opt.get(key)!r}.')
+        self.bit_depth = opt.get('bit_depth')
+        if self.bit_depth not in (None, 8, 16):
+            raise UserError(f'{where}.bit_depth: expected 8 or 16, got {self.bit_depth!r}.')
+        self.scale = scale
+        self.roots = {'gt': opt['dataroot_gt'], 'lq': opt['dataroot_lq']}
+        self.backend = dict(opt.get('io_backend') or {'type': 'disk'})
+        self.pairs = self._find_pairs(opt, where)
+        self._check_names(opt, where)
+        if self.bit_depth == 8:
+            self._tell_depth(where)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read a pair.
+
+        Returns:
+            The degraded image, (H, W, 3), and the good one, (H * scale, W * scale, 3), both in BGR order and of the
+            same type, one of those in ``FULL_SCALE``.
+
+        Raises:
+            DataError: If an image cannot be read, or if the two do not fit together.
+        """
+        pair = self.pairs[index]
+        lq, gt = self._decode(pair.lq, 'lq'), self._decode(pair.gt, 'gt')
+        if lq.dtype != gt.dtype:
+            raise DataError(
+                f'The images of a pair differ in depth: {self.place(pair.lq, "lq")} is {lq.dtype}, '
+                f'{self.place(pair.gt, "gt")} is {gt.dtype}. Replace the wrong one, or set bit_depth: 8 to read both '
+                'with 8 bits.'
+            )
+        if gt.shape[0] != lq.shape[0] * self.scale or gt.shape[1] != lq.shape[1] * self.scale:
+            problem = 'differ in size' if self.scale == 1 else f'do not have sizes at a scale of {self.scale}'
+            raise DataError(
+                f'The images of a pair {problem}: {self.place(pair.lq, "lq")} has {lq.shape[1]} x '
+                f'{lq.shape[0]} pixels, {self.place(pair.gt, "gt")} has {gt.shape[1]} x {gt.shape[0]} pixels. Replace '
+                'the wrong one.'
+            )
+        return lq, gt
+
+    def place(self, name: str, role: str) -> str:
+        """What to call an image in a message: its path, or the LMDB and the key."""
+        return f'{self.roots[role]}, key {name!r}' if self.backend['type'] == 'lmdb' else name
+
+    def _find_pairs(self, opt: Mapping[str, Any], where: str) -> list[ImagePair]:
+        kind, roots = self.backend.get('type'), (self.roots['gt'], self.roots['lq'])
+        list_file = opt.get('meta_info_file')
+        template, recursive = opt.get('filename_tmpl', '{}'), opt.get('recursive', False)
+        if kind == 'lmdb':
+            reject_unknown_keys(self.backend, ('type', 'readahead'), f'{where}.io_backend')
+            if list_file or template != '{}' or recursive:
+                raise UserError(
+                    f'{where}: meta_info_file, filename_tmpl and recursive are for folders; the pairs of an LMDB have '
+                    'equal keys. Remove them.'
+                )
+            return pair_lmdbs(*roots)
+        if kind == 'disk':
+            reject_unknown_keys(self.backend, ('type',), f'{where}.io_backend')
+            if list_file:
+                return pair_list(*roots, list_file=list_file, template=template)
+            return pair_folders(*roots, template=template, recursive=recursive)
+        raise UserError(f'{where}.io_backend.type: expected disk or lmdb, got {kind!r}.')
+
+    def _check_names(self, opt: Mapping[str, Any], where: str) -> None:
+        """Refuse an image that is its own partner, and GoPro's second set of blurred images."""
+        lmdb = self.backend['type'] == 'lmdb'
+        for pair in self.pairs:
+            lq, gt = (f'{self.roots["lq"]}/{pair.lq}', f'{self.roots["gt"]}/{pair.gt}') if lmdb else pair
+            if lq == gt:
+                raise UserError(f'{where}: {lq} stands for the blurred and for the sharp image. Correct the paths.')
+            if (gamma := _GAMMA.search(lq)) and not opt.get('allow_gamma', False):
+                raise UserError(
+                    f'{where}.dataroot_lq: {lq[: gamma.end()]} holds the gamma-corrected blur of GoPro. The published '
+                    'figures are for blur: take that folder, or set allow_gamma: true to go on with this one.'
+                )
+
+    def _tell_depth(self, where: str) -> None:
+        """Say so if the files are read with fewer bits than they have, judging by the first pair."""
+        for name, role in zip(self.pairs[0], ('lq', 'gt'), strict=True):
+            if decode_image(self._load(name, role, peek=True), self.place(name, role)).dtype == np.uint16:
+                get_root_logger().info(
+                    f'{where}: {self.place(name, role)} has 16 bits. It and all files like it are read with 8, as '
+                    'OpenCV does (bit_depth: 8).'
+                )
+                return
+
+    def _decode(self, name: str, role: str) -> np.ndarray:
+        return decode_image(self._load(name, role), self.place(name, role), self.bit_depth)
+
+    def _load(self, name: str, role: str, *, peek: bool = False) -> bytes:
+        if self.backend['type'] == 'lmdb':
+            if peek:
+                return peek_lmdb(self.roots[role], name)
+            return read_lmdb(self.roots[role], name, readahead=self.backend.get('readahead', False))
+        try:
+            return FileClient('disk').get(name)
+        except OSError as error:
+            raise DataError(f'{name}: cannot read the image: {error.strerror or error}.') from error
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """Turn (H, W, 3) in BGR order at the depth of the file into float32 (3, H, W), RGB in [0, 1]."""
+    values = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)).astype(np.float32)
+    values /= np.float32(FULL_SCALE[image.dtype])
+    return torch.from_numpy(values)
