@@ -231,7 +231,7 @@ class DeepRFTv2(nn.Module):
     def _restore(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:
         maps = {f'image{scale}': image for scale, image in enumerate(images)}
         if self.reversible and torch.is_grad_enabled():
-            emitted = run_reversible(self._run_columns, maps, tuple(self.parameters()))
+            emitted = run_reversible(self._run_columns, maps, self)
         elif return_all or self.training:
             slots = Slots(maps)
             self._run_columns(slots)

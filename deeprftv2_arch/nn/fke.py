@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.pointwise import PointwiseConv2d
+from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.nn.reversible import Scaling, Slots
 from deeprftv2_arch.nn.vsblock import VSBlock
 from deeprftv2_arch.nn.windows import Windows
@@ -20,19 +21,22 @@ class FKEOutput(NamedTuple):
     """What a Fourier kernel estimator returns.
 
     Attributes:
-        image: (N, K, H, W), the blurred image plus the predicted residual, K image channels.
+        image: (N, K, H, W), the blurred image plus the predicted residual, K image channels; None if the estimator was
+            built without.
         feature: (N, C, H, W), the convolved feature, handed to the next column and to the next finer scale.
         residuals: Four (M, C, h, w // 2 + 1) maps on the half spectrum, for the next column's estimator. M is N, or N
-            times the number of windows of size h x w.
+            times the number of windows; h x w is the size of the map or window, rounded up to even numbers.
     """
 
-    image: Tensor
+    image: Tensor | None
     feature: Tensor
     residuals: tuple[Tensor, ...]
 
 
 class FourierWindows(nn.Module):
-    """Where the spectrum is taken: over the whole map, or over windows of it.
+    """Where the spectrum is taken: over the whole map, or over windows of it. Sides are made even first.
+
+    An odd side is continued by one mirrored pixel, as published. (The maps of DeepRFTv2 have even sides.)
 
     Args:
         size: Side of a window in pixels; a map not larger than this is taken whole. None for never.
@@ -50,19 +54,27 @@ class FourierWindows(nn.Module):
         return None if windows is None or windows.covers(height, width) else windows
 
     def split(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (M, C, h, w)."""
+        """(N, C, H, W) -> (M, C, h, w), h and w even."""
         windows = self._current(*x.shape[-2:])
-        return x if windows is None else windows.split(x)
+        parts = x if windows is None else windows.split(x)
+        for axis in (-2, -1):
+            length = parts.shape[axis]
+            if length % 2:
+                # The last pixel but one; a single pixel mirrors itself.
+                parts = torch.cat([parts, parts.narrow(axis, max(length - 2, 0), 1)], dim=axis)
+        return parts
 
     def merge(self, parts: Tensor, height: int, width: int) -> Tensor:
         """(M, C, h, w) -> (N, C, height, width)."""
         windows = self._current(height, width)
-        return parts if windows is None else windows.merge(parts, height, width)
+        if windows is None:
+            return parts[..., :height, :width]
+        return windows.merge(parts[..., : min(height, windows.size), : min(width, windows.size)], height, width)
 
 
 def rfft2(x: Tensor) -> Tensor:
     """Half spectrum, DC at index 0, not normalised; at least in float32, also under autocast."""
-    return torch.fft.rfft2(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
+    return torch.fft.rfft2(at_least_float32(x))
 
 
 class SpectrumEmbedding(nn.Module):
@@ -121,8 +133,7 @@ class KernelHead(nn.Module):
         self.project = PointwiseConv2d(channels, 2 * channels)
 
     def forward(self, residual: Tensor) -> Tensor:
-        kernel = self.project(self.norm(residual))
-        kernel = kernel.float() if kernel.dtype in (torch.float16, torch.bfloat16) else kernel
+        kernel = at_least_float32(self.project(self.norm(residual)))
         return torch.complex(*kernel.chunk(2, dim=1))
 
 
@@ -159,7 +170,8 @@ class FourierKernelEstimator(nn.Module):
 
     Args:
         channels: Channels C of the feature.
-        image_channels: Channels K of the image.
+        image_channels: Channels K of the image; None for an estimator inside a network, which returns the convolved
+            feature alone and has no last convolution.
         first: Whether this is the first of a chain: then no residuals come in.
         window: Take the spectrum in windows of this many pixels where the map is larger; None for the whole map.
         overlap: Pixels shared by neighbouring windows in evaluation mode.
@@ -177,7 +189,7 @@ class FourierKernelEstimator(nn.Module):
     def __init__(
         self,
         channels: int,
-        image_channels: int = 3,
+        image_channels: int | None = 3,
         first: bool = True,
         window: int | None = None,
         overlap: int = 0,
@@ -196,7 +208,7 @@ class FourierKernelEstimator(nn.Module):
         )
         self.scalings = nn.ModuleList(Scaling(channels) for _ in range(LEVELS))
         self.convolution = KernelConvolution(channels, windows)
-        self.tail = nn.Conv2d(channels, image_channels, 3, padding=1)
+        self.tail = None if image_channels is None else nn.Conv2d(channels, image_channels, 3, padding=1)
 
     def run(self, slots: Slots, scale: str, feature: str, image: str) -> None:
         """Work on the named maps of a column: update ``r1``..``r4`` and ``f`` of a scale, emit the restored image."""
@@ -207,18 +219,22 @@ class FourierKernelEstimator(nn.Module):
             slots.couple(target, scaling, level, source, previous)
             source = target
         slots.replace(f'{scale}.f', self.convolution, feature, source)
-        slots.emit(scale, self.tail, f'{scale}.f', plus=image)
+        if self.tail is not None:
+            slots.emit(scale, self.tail, f'{scale}.f', plus=image)
 
-    def forward(self, feature: Tensor, image: Tensor, residuals: tuple[Tensor, ...] | None = None) -> FKEOutput:
+    def forward(
+        self, feature: Tensor, image: Tensor | None = None, residuals: tuple[Tensor, ...] | None = None
+    ) -> FKEOutput:
         """Estimate and apply the kernel.
 
         Args:
             feature: (N, C, H, W).
-            image: (N, K, H, W), the blurred image.
+            image: (N, K, H, W), the blurred image; None for an estimator without an image.
             residuals: The four maps of the estimator before; None for the first of a chain.
 
         Raises:
-            ValueError: Residuals given to the first estimator of a chain, or missing for a later one.
+            ValueError: Residuals given to the first estimator of a chain, or missing for a later one; an image given to
+                an estimator without one, or missing.
         """
         if self.first != (residuals is None):
             raise ValueError(
@@ -226,8 +242,15 @@ class FourierKernelEstimator(nn.Module):
                 if self.first
                 else 'an estimator built with first=False needs the residuals of the one before it'
             )
+        if (self.tail is None) != (image is None):
+            raise ValueError(
+                'this estimator was built with image_channels=None and takes no image'
+                if self.tail is None
+                else 'this estimator needs the blurred image; for a feature alone build it with image_channels=None'
+            )
         maps = {'d': feature, 'image': image}
         maps.update((f's.r{index + 1}', residual) for index, residual in enumerate(residuals or ()))
         slots = Slots(maps)
         self.run(slots, 's', 'd', 'image')
-        return FKEOutput(slots.emitted[0][1], slots['s.f'], tuple(slots[f's.r{index + 1}'] for index in range(LEVELS)))
+        restored = None if self.tail is None else slots.emitted[0][1]
+        return FKEOutput(restored, slots['s.f'], tuple(slots[f's.r{index + 1}'] for index in range(LEVELS)))

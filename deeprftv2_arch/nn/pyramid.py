@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deeprftv2_arch.nn.precision import without_autocast
+
 # Binomial approximation of a Gaussian, the classical pyramid kernel of Burt and Adelson.
 _TAPS = (1.0, 4.0, 6.0, 4.0, 1.0)
 
@@ -38,11 +40,14 @@ def halve(image: Tensor) -> Tensor:
 def image_pyramid(image: Tensor, levels: int) -> list[Tensor]:
     """Return ``levels`` images, the given one first, each half the size of the one before.
 
+    All have the precision of the given one, also under autocast: outputs are added to them.
+
     Args:
         image: (N, C, H, W), any range.
         levels: How many images to return, at least 1.
     """
     pyramid = [image]
-    while len(pyramid) < levels:
-        pyramid.append(halve(pyramid[-1]))
+    with without_autocast(image.device):
+        while len(pyramid) < levels:
+            pyramid.append(halve(pyramid[-1]))
     return pyramid

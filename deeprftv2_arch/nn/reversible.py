@@ -22,13 +22,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from deeprftv2_arch.nn.precision import at_least_float32, autocast_state, autocasts_to_half
+
 # Published: every scaling keeps at least this magnitude and its sign.
 SCALING_FLOOR = 1e-3
 # Undoing an update divides by the scaling, and so multiplies the rounding errors of the new map and of the function's
 # inputs by its inverse; the next update that is undone with the result multiplies them again. Before the product along
-# such a chain can pass this bound the old map is kept, which ends the chain.
-ERROR_GROWTH = {torch.float64: 1e4}
-ERROR_GROWTH_DEFAULT = 256.0
+# such a chain can pass this bound the old map is kept, which ends the chain. Under autocast the maps are in float32,
+# but what is added to them is computed from inputs rounded to half precision, where errors start much larger.
+ERROR_GROWTH = {torch.float64: 1e4, torch.float32: 256.0}
+ERROR_GROWTH_AUTOCAST = 16.0
 
 
 class Scaling(nn.Module):
@@ -55,10 +58,19 @@ class Scaling(nn.Module):
             shift = floored - self.weight
         return self.weight + shift
 
-    def error_growth(self) -> float:
-        """By how much undoing an update may multiply the rounding error of the map; infinite for a scaling of zero."""
-        smallest = float(self.weight.detach().abs().min())
-        return 1 / smallest if smallest else math.inf
+
+def error_growths(module: nn.Module) -> dict[Scaling, float]:
+    """By how much undoing an update may multiply the rounding error of the map, for every scaling of a module.
+
+    Infinite for a scaling that is zero in a channel. All values come to the CPU in one transfer: on a GPU the program
+    waits once in a forward pass and not at every update.
+    """
+    scalings = [part for part in module.modules() if isinstance(part, Scaling)]
+    if not scalings:
+        return {}
+    sizes = torch.cat([scaling.weight.detach().flatten() for scaling in scalings]).abs().cpu()
+    smallest = (part.min().item() for part in sizes.split([scaling.weight.numel() for scaling in scalings]))
+    return {scaling: 1 / size if size else math.inf for scaling, size in zip(scalings, smallest, strict=True)}
 
 
 class Slots:
@@ -80,7 +92,8 @@ class Slots:
 
     def couple(self, name: str, scaling: Scaling, function: nn.Module, *inputs: str | None) -> None:
         """``maps[name] <- scaling() * maps[name] + function(*inputs)``; an absent map counts as zero."""
-        update = function(*(self[key] for key in inputs))
+        # Maps that are undone carry their rounding errors on, so they are kept in float32 under autocast too.
+        update = at_least_float32(function(*(self[key] for key in inputs)))
         old = self.maps.get(name)
         if old is None:
             # Ties the scaling to the result, so that its gradient is zero and not missing.
@@ -124,20 +137,22 @@ class _Step:
 class _Recorder(Slots):
     """Runs updates without autograd and records them."""
 
-    def __init__(self, maps: dict[str, Tensor]) -> None:
+    def __init__(self, maps: dict[str, Tensor], growths: dict[Scaling, float]) -> None:
         super().__init__(maps)
+        self.growths = growths
         self.steps: list[_Step] = []
         self.kept: list[Tensor] = []
         # Per map: what its rounding error is multiplied by at most, along the chain of updates undone with it.
         self.growth: dict[str | None, float] = {}
-        self.dtype = next(iter(maps.values())).dtype
+        first = next(iter(maps.values()))
+        self.bound = ERROR_GROWTH_AUTOCAST if autocasts_to_half(first.device) else ERROR_GROWTH[first.dtype]
 
     def _record(self, step: _Step, growth: float) -> None:
         """Record a step whose undoing multiplies errors by ``growth``, and keep the old map where that is too much."""
         old = self.maps.get(step.name)
         step.existed = old is not None
         chain = growth * self.growth.get(step.name, 1) if step.existed else 1
-        if chain > ERROR_GROWTH.get(self.dtype, ERROR_GROWTH_DEFAULT):
+        if chain > self.bound:
             step.kept, chain = len(self.kept), 1
             self.kept.append(old)
         self.growth[step.name] = chain
@@ -146,7 +161,7 @@ class _Recorder(Slots):
         self.steps.append(step)
 
     def couple(self, name: str, scaling: Scaling, function: nn.Module, *inputs: str | None) -> None:
-        self._record(_Step('couple', function, inputs, name, scaling), scaling.error_growth())
+        self._record(_Step('couple', function, inputs, name, scaling), self.growths[scaling])
         super().couple(name, scaling, function, *inputs)
 
     def replace(self, name: str, function: nn.Module, *inputs: str) -> None:
@@ -241,14 +256,15 @@ class _Reversible(torch.autograd.Function):
     """All columns as one function of the input maps and the parameters."""
 
     @staticmethod
-    def forward(ctx, program, labels, names, parameters, *tensors):
+    def forward(ctx, program, labels, names, growths, parameters, *tensors):
         ctx.set_materialize_grads(False)  # an output that nobody used costs nothing in backward
-        recorder = _Recorder(dict(zip(names, tensors[: len(names)], strict=True)))
-        program(recorder)
+        recorder = _Recorder(dict(zip(names, tensors[: len(names)], strict=True)), growths)
+        ctx.autocast = autocast_state(tensors[0].device)
+        with ctx.autocast():
+            program(recorder)
         labels.extend(label for label, _ in recorder.emitted)
         ctx.names, ctx.parameters, ctx.steps = names, parameters, recorder.steps
         ctx.map_names = list(recorder.maps)
-        ctx.autocast = _autocast_state(tensors[0].device.type)
         # The parameters are saved only so that autograd notices when one is changed before backward.
         ctx.save_for_backward(*recorder.maps.values(), *recorder.kept, *parameters)
         return tuple(tensor for _, tensor in recorder.emitted)
@@ -258,7 +274,7 @@ class _Reversible(torch.autograd.Function):
     def backward(ctx, *emitted_gradients):
         saved = ctx.saved_tensors
         maps = dict(zip(ctx.map_names, saved[: len(ctx.map_names)], strict=True))
-        wanted = ctx.needs_input_grad[4 : 4 + len(ctx.names)]
+        wanted = ctx.needs_input_grad[5 : 5 + len(ctx.names)]
         constants = {name for name, want in zip(ctx.names, wanted, strict=True) if not want}
         rewinder = _Rewinder(maps, saved[len(maps) :], constants, ctx.autocast)
         pending = list(emitted_gradients)
@@ -271,30 +287,26 @@ class _Reversible(torch.autograd.Function):
             gradients.parameters.get(id(parameter), torch.zeros_like(parameter)) if parameter.requires_grad else None
             for parameter in ctx.parameters
         ]
-        return None, None, None, None, *input_gradients, *parameter_gradients
-
-
-def _autocast_state(device_type: str) -> Callable:
-    enabled = torch.is_autocast_enabled(device_type)
-    dtype = torch.get_autocast_dtype(device_type)
-    return lambda: torch.autocast(device_type, dtype=dtype, enabled=enabled)
+        return None, None, None, None, None, *input_gradients, *parameter_gradients
 
 
 def run_reversible(
-    program: Callable[[Slots], None], maps: dict[str, Tensor], parameters: Sequence[nn.Parameter]
+    program: Callable[[Slots], None], maps: dict[str, Tensor], module: nn.Module
 ) -> list[tuple[str, Tensor]]:
     """Run the wiring of a network with memory that does not grow with the depth of its columns.
 
     Args:
         program: Calls the verbs of the slots it is given; called once, without autograd.
         maps: The maps that exist at the start, for instance the image at every scale.
-        parameters: All parameters of the modules that the program uses. Those that a forward pass does not touch
-            receive a gradient of zero.
+        module: Holds all modules that the program uses. Parameters that a forward pass does not touch receive a
+            gradient of zero.
 
     Returns:
         What the program emits, as (label, tensor), with gradients to the maps and the parameters. Second derivatives
         are not supported.
     """
     labels: list[str] = []
-    outputs = _Reversible.apply(program, labels, list(maps), parameters, *maps.values(), *parameters)
+    parameters = tuple(module.parameters())
+    settings = (program, labels, list(maps), error_growths(module), parameters)
+    outputs = _Reversible.apply(*settings, *maps.values(), *parameters)
     return list(zip(labels, outputs, strict=True))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.norm import LayerNorm, LayerNorm2d
 from deeprftv2_arch.nn.selective_scan import selective_scan
 from deeprftv2_arch.nn.windows import Windows
 
@@ -42,7 +42,7 @@ class SelectiveScan2d(nn.Module):
         self.dt_proj = nn.Linear(rank, inner)
         self.A_log = nn.Parameter(torch.arange(1.0, STATE_SIZE + 1).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
-        self.out_norm = nn.LayerNorm(inner)
+        self.out_norm = LayerNorm(inner)
         self.out_proj = nn.Linear(inner, channels, bias=False)
         self._init_steps(rank)
 

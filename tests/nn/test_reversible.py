@@ -164,7 +164,7 @@ def test_the_verbs_on_numbers() -> None:
 
     scaling = Scaling(1).double()
     maps = {name: torch.full((1, 1, 1, 1), v, dtype=torch.float64).requires_grad_() for name, v in (('x', 3), ('y', 4))}
-    ((label, output),) = run_reversible(program, maps, tuple(scaling.parameters()))
+    ((label, output),) = run_reversible(program, maps, scaling)
     output.backward()
     assert (label, output.item()) == ('out', (4 / 2 + 9) ** 2 + 9)
     assert maps['x'].grad.item() == 2 * 11 * 6 + 6

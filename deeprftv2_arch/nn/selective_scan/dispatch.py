@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from deeprftv2_arch.nn.precision import without_autocast
+
 _logger = logging.getLogger('deeprftv2_arch')
 _ENVIRONMENT = 'DEEPRFTV2_SCAN'
 # In the order in which the automatic choice tries them; the reference is only ever asked for by name.
@@ -156,4 +158,5 @@ def selective_scan(
         name = 'wide'  # fake tensors and other subclasses have no memory that a kernel could read
     _announce(name, 'selective scan: %s on %s', name, u.device.type)
     module, _ = _load(name)
-    return module.scan(*(x.to(dtype) for x in inputs)).to(u.dtype)
+    with without_autocast(u.device):
+        return module.scan(*(x.to(dtype) for x in inputs)).to(u.dtype)
