@@ -1,0 +1,129 @@
+"""Mends of the toolbox's parts: in force as soon as its models are imported, also in an attached checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from datetime import timedelta
+
+import torch
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.toolbox.access import base_model, has, lacks, module, replace
+
+OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')
+"""Classes of `torch.optim` that an option file may name: those of BasicSR's master."""
+
+VALIDATION_TIMEOUT = timedelta(days=1)
+"""How long the other processes of a distributed training may wait while rank 0 validates."""
+
+
+def mend_optimizers() -> bool:
+    """Let an option file name AdamW, SGD and the others that BasicSR's master knows.
+
+    1.4.2 knows Adam alone and raises NotImplementedError. Mended on master, never released.
+    """
+    if not lacks(base_model().get_optimizer, 'AdamW'):
+        return False
+
+    def get_optimizer(self, optim_type, params, lr, **kwargs):
+        if optim_type not in OPTIMIZERS:
+            raise UserError(f'There is no optimizer {optim_type!r}. Choose one of {", ".join(OPTIMIZERS)}.')
+        return getattr(torch.optim, optim_type)(params, lr, **kwargs)
+
+    replace(base_model(), 'get_optimizer', get_optimizer)
+    return True
+
+
+def mend_init_dist() -> bool:
+    """Start distributed training on a machine without a GPU too, and let rank 0 take its time over validation.
+
+    The toolbox picks a CUDA device and NCCL whatever the machine. With both backends at hand, a run with `num_gpu: 0`
+    on a machine with GPUs works as well. While rank 0 validates, the others wait in the next all-reduce and die after
+    NCCL's ten minutes. BasicSR #635, #703, NAFNet #63.
+    """
+    dist_util = module('utils.dist_util')
+    if not has(dist_util._init_dist_pytorch, 'torch.cuda.set_device(rank % num_gpus)'):
+        return False
+
+    def _init_dist_pytorch(backend, **kwargs):
+        if torch.cuda.is_available() and dist.is_nccl_available():
+            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', os.environ['RANK'])) % torch.cuda.device_count())
+            backend = f'cpu:gloo,cuda:{backend}'
+        else:
+            backend = 'gloo'
+        dist.init_process_group(backend=backend, **{'timeout': VALIDATION_TIMEOUT, **kwargs})
+
+    replace(dist_util, '_init_dist_pytorch', _init_dist_pytorch)
+    return True
+
+
+def mend_ddp_on_cpu() -> bool:
+    """Wrap a network on the CPU in DistributedDataParallel without naming a CUDA device. NAFNet #63, BasicSR #635."""
+    if not has(base_model().model_to_device, 'device_ids=[torch.cuda.current_device()]'):
+        return False
+
+    def model_to_device(self, net):
+        if not self.opt['dist'] or self.device.type != 'cpu':
+            return model_to_device.original(self, net)
+        find_unused_parameters = self.opt.get('find_unused_parameters', False)
+        return DistributedDataParallel(net.to(self.device), find_unused_parameters=find_unused_parameters)
+
+    replace(base_model(), 'model_to_device', model_to_device)
+    return True
+
+
+def mend_prefetch() -> bool:
+    """Let an exception in the thread of `prefetch_mode: cpu` reach the training loop, which else waits for ever."""
+    generator = module('data.prefetch_dataloader').PrefetchGenerator
+    if not lacks(generator.run, 'except'):
+        return False
+
+    def run(self):
+        try:
+            run.original(self)
+        except Exception as error:
+            self.queue.put(error)
+
+    def next_item(self):
+        item = self.queue.get()
+        if isinstance(item, Exception):
+            raise item
+        if item is None:
+            raise StopIteration
+        return item
+
+    replace(generator, 'run', run)
+    replace(generator, '__next__', next_item)
+    return True
+
+
+def mend_last_iteration() -> bool:
+    """Report the validation after training under the last iteration, not under the one or two that never took place."""
+    if not has(base_model().validation, 'nondist_validation'):
+        return False
+
+    def validation(self, dataloader, current_iter, tb_logger, save_img=False):
+        if self.is_train:
+            current_iter = min(current_iter, int(self.opt['train']['total_iter']))
+        validation.original(self, dataloader, current_iter, tb_logger, save_img)
+
+    replace(base_model(), 'validation', validation)
+    return True
+
+
+def mend_local_rank() -> bool:
+    """Accept `--local-rank`, which `torch.distributed.launch` of torch 2 passes. BasicSR #626."""
+    options = module('utils.options')
+    if not lacks(options.parse_options, '--local-rank'):
+        return False
+
+    def parse_options(root_path, is_train=True):
+        sys.argv[1:] = [re.sub('^--local-rank(?==|$)', '--local_rank', argument) for argument in sys.argv[1:]]
+        return parse_options.original(root_path, is_train)
+
+    replace(options, 'parse_options', parse_options)
+    return True
