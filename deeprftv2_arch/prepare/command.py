@@ -1,0 +1,87 @@
+"""The command line of `python -m deeprftv2_arch.prepare`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.prepare.build import build
+from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
+from deeprftv2_arch.prepare.files import LINKS
+from deeprftv2_arch.prepare.workers import default_workers
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments, of which some are for one set alone."""
+    parser = argparse.ArgumentParser(
+        prog='python -m deeprftv2_arch.prepare',
+        description='Make the folders that the option files name from the download of a public data set. '
+        'datasets/README.md says where each comes from. The download is never changed; an interrupted run goes on '
+        'where it was when it is started again.',
+    )
+    parser.add_argument('name', choices=tuple(SETS), help='the data set')
+    parser.add_argument('--source', type=Path, required=True, help='folder of the unpacked download, or of a flat copy')
+    parser.add_argument('--out', type=Path, required=True, help='folder to fill, such as datasets/GoPro')
+    parser.add_argument('--parts', nargs='+', metavar='PART', help='train, val, test: only these (default: all)')
+    parser.add_argument('--crops', action='store_true', help='cut training crops too (gopro, dpdd)')
+    parser.add_argument(
+        '--lmdb', action='store_true', help='make LMDBs too, for training of the crops if there are any'
+    )
+    parser.add_argument('--link', choices=LINKS, help='link to the files of the download instead of copying them')
+    parser.add_argument('--bit-depth', type=int, choices=(8, 16), help='dpdd: of the files to be made (default: 8)')
+    parser.add_argument('--indoor-list', type=Path, help='dpdd: names or numbers of the indoor test images')
+    parser.add_argument('--outdoor-list', type=Path, help='dpdd: names or numbers of the outdoor test images')
+    parser.add_argument('--pairs', type=Path, help='dpdd: lines of a blurred and a sharp name, where order cannot pair')
+    parser.add_argument('--lists', type=Path, help='realblur: folder of the RealBlur_*_list.txt, if not in --source')
+    parser.add_argument('--allow-incomplete', action='store_true', help='go on with a subset; the manifest says so')
+    parser.add_argument('--workers', type=int, default=default_workers(), help='processes (default: %(default)s)')
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prepare a data set.
+
+    Raises:
+        UserError: If the arguments, the download or the output folder are not as they should be.
+    """
+    args = parser().parse_args(arguments)
+    if args.workers < 1:
+        raise UserError(f'--workers {args.workers}: at least one process is needed.')
+    if not args.source.is_dir():
+        raise UserError(f'--source {args.source}: there is no such folder. Unpack the download and name its folder.')
+    for option in ('indoor_list', 'outdoor_list', 'pairs'):
+        if getattr(args, option) and not getattr(args, option).is_file():
+            raise UserError(f'--{option.replace("_", "-")} {getattr(args, option)}: there is no such file.')
+    plan = plan_deblurring(args)
+    build(
+        plan,
+        args.source,
+        args.out,
+        workers=args.workers,
+        lmdb=args.lmdb,
+        allow_incomplete=args.allow_incomplete,
+    )
+
+
+def run() -> int:
+    """Call :func:`main` and put what went wrong into one message; return the exit code."""
+    try:
+        main()
+    except UserError as error:
+        print(f'Error: {error}', file=sys.stderr)
+        return USER_ERROR
+    except BrokenProcessPool:
+        print('Error: a worker was killed, probably for lack of memory. Try fewer --workers.', file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        print(f'Error: {error.strerror or error}: {error.filename or "while writing"}', file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print('Interrupted. Run the same command again to go on.', file=sys.stderr)
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,66 @@
+"""Files that are either finished or absent, and the question whether one is up to date."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from deeprftv2_arch.prepare.plan import Place
+
+_CLOCK_GRAIN_NS = 2_000_000_000
+"""The coarsest clock among common file systems (FAT) counts in steps of two seconds."""
+
+LINKS = ('symbolic', 'hard')
+
+
+def is_current(target: Path, source: Path) -> bool:
+    """Whether ``target`` was made of ``source`` as it is now: it then carries the time of its source."""
+    try:
+        return abs(target.stat().st_mtime_ns - source.stat().st_mtime_ns) < _CLOCK_GRAIN_NS
+    except FileNotFoundError:
+        return False
+
+
+def is_current_copy(target: Path, source: Path, link: str | None) -> bool:
+    """Whether ``target`` is a whole copy of ``source``, or the link to it that was asked for."""
+    if target.is_symlink() != (link == 'symbolic') or not is_current(target, source):
+        return False
+    if link:
+        return target.samefile(source)
+    return target.stat().st_size == source.stat().st_size and not target.samefile(source)
+
+
+def write_file(place: Place, file: str, source: Path, write: Callable[[Path], None]) -> None:
+    """Make a file beside its place and move it there when it is finished, with the time of its source.
+
+    Args:
+        place: Where ``file`` belongs.
+        file: Path below ``place.out``.
+        source: The file it is made of.
+        write: Writes the content to the path that it is given.
+    """
+    target, unfinished = place.out / file, place.scratch / file.replace('/', '%')
+    unfinished.unlink(missing_ok=True)
+    write(unfinished)
+    if not unfinished.samefile(source):
+        times = source.stat()
+        os.utime(unfinished, ns=(times.st_atime_ns, times.st_mtime_ns))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(unfinished, target)
+
+
+def copy_or_link(source: Path, link: str | None) -> Callable[[Path], None]:
+    """The ``write`` of :func:`write_file` that copies ``source`` or links to it."""
+    source = source.resolve()
+
+    def write(target: Path) -> None:
+        if link == 'symbolic':
+            target.symlink_to(source)
+        elif link == 'hard':
+            target.hardlink_to(source)
+        else:
+            shutil.copyfile(source, target)
+
+    return write

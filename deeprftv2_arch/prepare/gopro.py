@@ -1,0 +1,56 @@
+"""GoPro (GOPRO_Large; Nah et al., CVPR 2017): frames of 33 sequences, one folder for each.
+
+Of the two versions of the blurred images the linear one, ``blur``, is taken. The published figures of this line of work
+are for it; ``blur_gamma`` is another problem.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.prepare.crops import Crops
+from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, sub_folders, wrong_layout
+from deeprftv2_arch.prepare.plan import Pair
+
+PARTS = ('train', 'test')
+CROPS = Crops(size=512, step=256)
+"""8 of each image of 1280x720, as NAFNet and Restormer cut them."""
+
+LAYOUTS = ('{part}/SEQUENCE/{{blur,sharp}}', '{part}/{{blur,sharp}}', '{part}/{{input,target}}')
+
+
+def find(source: Path, part: str) -> tuple[str, list[Pair]]:
+    """Find the pairs of a part in the original layout or in a flat copy.
+
+    Returns:
+        The name of the layout, and the pairs. Files of the original get the name of their sequence in front.
+
+    Raises:
+        UserError: If nothing is found, only gamma versions are, or images are left without partner.
+    """
+    for root in roots(source):
+        sequences = [folder for folder in sub_folders(root / part) if (folder / 'sharp').is_dir()]
+        if sequences:
+            return 'original', [pair for sequence in sequences for pair in _pairs_of(sequence)]
+    folders = flat_folders(source, part, ('GoPro', 'GOPRO', 'GOPRO_Large'))
+    if folders:
+        return 'flat', pair_by_name(*map(image_files, folders), where=folders[0].parent)
+    _refuse_gamma(source / part)
+    raise wrong_layout(source, 'GoPro', part, [layout.format(part=part) for layout in LAYOUTS])
+
+
+def _pairs_of(sequence: Path) -> list[Pair]:
+    _refuse_gamma(sequence)
+    if not (sequence / 'blur').is_dir():
+        raise UserError(f'{sequence} has no folder blur. Complete the download.')
+    pairs = pair_by_name(image_files(sequence / 'blur'), image_files(sequence / 'sharp'), sequence)
+    return [pair._replace(name=f'{sequence.name}-{pair.name}') for pair in pairs]
+
+
+def _refuse_gamma(folder: Path) -> None:
+    if (folder / 'blur_gamma').is_dir() and not (folder / 'blur').is_dir():
+        raise UserError(
+            f'{folder} has blur_gamma and no blur. The published figures are for blur, the average of linear frames '
+            'without the gamma curve. Unpack the whole of GOPRO_Large.'
+        )

@@ -1,0 +1,49 @@
+"""HIDE (Shen et al., ICCV 2019): a test set of people in motion, in two folders that are scored together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deeprftv2_arch.data.pairing import shorten
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, sub_folders, wrong_layout
+from deeprftv2_arch.prepare.plan import Pair
+
+PARTS = ('test',)
+LAYOUTS = ('test/{test-close-ups,test-long-shot} beside GT', '{input,target}', 'test/{blur,sharp}')
+_HALVES = ('close-ups', 'long-shot')
+
+
+def find(source: Path, part: str) -> tuple[str, list[Pair]]:
+    """Find the test pairs in the original layout or in a flat copy.
+
+    The sharp images of the original lie in one folder with those of the training part; each blurred image belongs to
+    the one of the same name.
+
+    Raises:
+        UserError: If nothing is found, one of the two halves is missing, or images are left without partner.
+    """
+    for root in roots(source):
+        if (root / 'GT').is_dir() and (root / 'test').is_dir():
+            return 'original', _pairs_of(root)
+    folders = flat_folders(source, part, ('HIDE', 'HIDE_dataset'))
+    if folders:
+        return 'flat', pair_by_name(*map(image_files, folders), where=folders[0].parent)
+    raise wrong_layout(source, 'HIDE', part, LAYOUTS)
+
+
+def _pairs_of(root: Path) -> list[Pair]:
+    folders = sub_folders(root / 'test')
+    missing = [half for half in _HALVES if not any(half in folder.name for folder in folders)]
+    if missing:
+        raise UserError(
+            f'{root / "test"} has no folder test-{missing[0]}: HIDE is scored on both halves together. Complete the '
+            'download.'
+        )
+    blurred = [file for folder in folders for file in image_files(folder)]
+    stems = {file.stem for file in blurred}
+    sharp = [file for file in image_files(root / 'GT') if file.stem in stems]
+    without = sorted(stems - {file.stem for file in sharp})
+    if without:
+        raise UserError(f'{root / "GT"} lacks {len(without)} sharp images ({shorten(without)}). Complete the download.')
+    return pair_by_name(blurred, sharp, root)

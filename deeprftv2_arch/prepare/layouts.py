@@ -1,0 +1,141 @@
+"""Finding folders and pairing files, in the layouts in which downloads and their copies come."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
+from deeprftv2_arch.data.pairing import shorten
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.prepare.plan import Pair
+
+FLAT_NAMES = (('blur', 'sharp'), ('input', 'target'), ('inputC', 'target'), ('input', 'gt'), ('lq', 'gt'))
+"""Names of the folders of blurred and of sharp images in copies with one folder each."""
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder, sorted by name; hidden files are no images.
+
+    Raises:
+        UserError: If the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            files = [Path(entry.path) for entry in entries if entry.is_file() and not entry.name.startswith('.')]
+    except OSError as error:
+        raise UserError(f'{folder}: cannot read the folder: {error.strerror or error}.') from error
+    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted by name, without hidden ones; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
+
+
+def roots(source: Path) -> list[Path]:
+    """Where a layout may start: the given folder, or one folder below it, as archives tend to add one."""
+    return [source, *sub_folders(source)]
+
+
+def natural(path: Path | str) -> list[tuple[int, str]]:
+    """Sort key by which ``2.png`` comes before ``10.png``."""
+    parts = re.split(r'(\d+)', Path(path).name)
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
+
+
+def flat_folders(source: Path, part: str, aliases: Sequence[str]) -> tuple[Path, Path] | None:
+    """Find the two folders of a part in the flat layouts of the community.
+
+    Args:
+        source: The download.
+        part: train, val or test. A folder of pairs that names no part is a test set.
+        aliases: Names of the set's own folder, as ``HIDE`` in ``test/HIDE/{input,target}``.
+
+    Returns:
+        The folders of the blurred and the sharp images, or None if there are none.
+
+    Raises:
+        UserError: If there is more than one such pair of folders.
+    """
+    bases = [
+        source / part,
+        *(source / part / alias for alias in aliases),
+        *(source / alias / part for alias in aliases),
+    ]
+    if part == 'test':
+        bases += [source, *(source / alias for alias in aliases)]
+    found = [
+        (base / blur, base / sharp)
+        for base in dict.fromkeys(bases)
+        for blur, sharp in FLAT_NAMES
+        if (base / blur).is_dir() and (base / sharp).is_dir() and image_files(base / sharp)
+    ]
+    if len(found) > 1:
+        folders = ', '.join(str(blur) for blur, _ in found)
+        raise UserError(
+            f'{source}: several folders could be the {part} part ({folders}). Give one of them as --source.'
+        )
+    return found[0] if found else None
+
+
+def _stem(file: Path) -> str:
+    return file.stem
+
+
+def pair_by_name(
+    blur: Iterable[Path], sharp: Iterable[Path], where: Path, name: Callable[[Path], str] = _stem
+) -> list[Pair]:
+    """Pair files by name, by default without extension.
+
+    Args:
+        blur, sharp: The files.
+        where: The folder to name in a message.
+        name: Gives the name that both images of a pair have in common, which becomes their stem.
+
+    Returns:
+        The pairs, sorted by name.
+
+    Raises:
+        UserError: If two files of a kind have the same name, or if a file has no partner.
+    """
+    blurred, clear = _by_name(blur, name), _by_name(sharp, name)
+    alone = [blurred[stem] for stem in blurred.keys() - clear.keys()]
+    alone += [clear[stem] for stem in clear.keys() - blurred.keys()]
+    if alone:
+        raise UserError(
+            f'{where}: {len(alone)} images have no partner of the same name ({shorten(sorted(map(str, alone)))}). '
+            'Complete the download.'
+        )
+    return [Pair(stem, blurred[stem], clear[stem]) for stem in sorted(clear)]
+
+
+def _by_name(files: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for file in files:
+        if name(file) in named:
+            raise UserError(
+                f'{named[name(file)]} and {file} would both become {name(file)}. Remove the one that does not belong.'
+            )
+        named[name(file)] = file
+    return named
+
+
+def wrong_layout(source: Path, title: str, part: str, layouts: Sequence[str]) -> UserError:
+    """The error for a download in which nothing was recognised: what was looked for, and what is there."""
+    names = [entry.name + '/' * entry.is_dir() for entry in sorted(source.iterdir())]
+    lmdbs = sorted(str(path.parent) for path in source.glob('*/*.lmdb/data.mdb'))
+    hint = (
+        f' {shorten(lmdbs)} are LMDBs already: name them in the option file with io_backend.type: lmdb.'
+        if lmdbs
+        else ''
+    )
+    return UserError(
+        f'{source}: no {part} part of {title} found. Looked for {" or ".join(layouts)}; there is '
+        f'{shorten(names) or "nothing"}.{hint} Give the folder of the unpacked download as --source, or choose '
+        'other --parts.'
+    )

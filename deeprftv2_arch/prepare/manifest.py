@@ -1,0 +1,64 @@
+"""``manifest.json``: what a prepared folder holds and what it was made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.prepare.plan import Made
+
+FILE = 'manifest.json'
+FORMAT = 1
+"""Raised when the layout of a prepared folder or the meaning of an entry changes."""
+
+
+def read_manifest(root: Path) -> dict[str, Any] | None:
+    """Read the manifest of a prepared folder; None if there is none.
+
+    Raises:
+        UserError: If it cannot be read or is of another format.
+    """
+    path = root / FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        version = content['format']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path}: not a manifest of this program ({error!r}). Remove it and prepare again.') from error
+    if version != FORMAT:
+        raise UserError(
+            f'{path}: has format {version}, this version of deeprftv2_arch writes {FORMAT}. Prepare again into another '
+            'folder.'
+        )
+    return content
+
+
+def write_manifest(root: Path, content: Mapping[str, Any]) -> None:
+    """Write the manifest in one step, so that there is never half of one."""
+    unfinished = root / f'.{FILE}'
+    unfinished.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    os.replace(unfinished, root / FILE)
+
+
+def describe_folder(root: Path, made: Sequence[Made]) -> dict[str, Any]:
+    """What the manifest says of a folder: number, sizes and depth of its images, and the checksum of their list."""
+    sizes = Counter(f'{entry.width}x{entry.height}' for entry in made)
+    return {
+        'images': len(made),
+        'bytes': sum((root / entry.file).stat().st_size for entry in made),
+        'bit_depth': max(entry.bit_depth for entry in made),
+        'sizes': dict(sorted(sizes.items())),
+        'list_sha256': list_checksum(Path(entry.file).name for entry in made),
+    }
+
+
+def list_checksum(names: Iterable[str]) -> str:
+    """SHA-256 of the sorted file names, each followed by a line feed: of ``ls | LC_ALL=C sort``."""
+    return hashlib.sha256(''.join(f'{name}\n' for name in sorted(names)).encode()).hexdigest()

@@ -1,0 +1,76 @@
+"""RealBlur-R and RealBlur-J (Rim et al., ECCV 2020): pairs by the list files that come with the data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deeprftv2_arch.data.pairing import shorten
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, wrong_layout
+from deeprftv2_arch.prepare.plan import Pair
+
+PARTS = ('train', 'test')
+_ROLE = re.compile(r'(?:^|_)(?:blur|gt)(?=_)')
+
+
+def find(source: Path, part: str, *, camera: str, lists: Path | None = None) -> tuple[str, list[Pair]]:
+    """Find the pairs of a part in the original layout or in a flat copy.
+
+    Args:
+        source: The download.
+        part: train or test.
+        camera: 'R' for images from raw data, 'J' for the camera's own JPEG images.
+        lists: Folder of the list files, if it is not the download's own.
+
+    Raises:
+        UserError: If nothing is found, a list is missing or wrong, or images are left without partner.
+    """
+    for root in roots(source):
+        if any(root.glob(f'RealBlur-{camera}_*/scene*/gt')):
+            return 'original', _listed(root, _list_file(lists or source, f'RealBlur_{camera}_{part}_list.txt'))
+    names = (f'RealBlur_{camera}', f'RealBlur-{camera}')
+    folders = flat_folders(source, part, names)
+    if folders:
+        return 'flat', pair_by_name(*map(image_files, folders), where=folders[0].parent, name=_name)
+    layouts = (f'RealBlur-{camera}_*/sceneNNN/{{gt,blur}}', f'RealBlur_{camera}/{part}/{{blur,sharp}}')
+    raise wrong_layout(source, f'RealBlur-{camera}', part, [*layouts, f'{part}/RealBlur_{camera}/{{input,target}}'])
+
+
+def _list_file(folder: Path, name: str) -> Path:
+    for root in roots(folder):
+        if (root / name).is_file():
+            return root / name
+    raise UserError(
+        f'{folder}: no {name}, which says what belongs to this part. It comes with the data set: put it beside the '
+        'folder RealBlur-..., or name its folder with --lists.'
+    )
+
+
+def _listed(root: Path, file: Path) -> list[Pair]:
+    pairs, missing = [], []
+    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), start=1):
+        names = line.split()
+        if not names:
+            continue
+        if len(names) != 2:
+            raise UserError(f'{file}, line {number}: expected a sharp and a blurred image, got {line!r}.')
+        sharp, blur = (root / name for name in names)
+        missing += [path for path in (sharp, blur) if not path.is_file()]
+        scene = sharp.parent.parent.name
+        pairs.append(Pair(f'{scene}{_name(sharp)}', blur, sharp))
+    if missing:
+        raise UserError(
+            f'{file} names {len(missing)} images that are not there ({shorten(list(map(str, missing)))}). Complete the '
+            'download.'
+        )
+    names = [pair.name for pair in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f'{file} names {twice} twice. Take the list that comes with the data set.')
+    return sorted(pairs)
+
+
+def _name(file: Path) -> str:
+    """``scene001_blur_7`` and ``scene001_gt_7`` give ``scene001_7``; ``gt_7`` gives ``_7``."""
+    return _ROLE.sub('', file.stem)
