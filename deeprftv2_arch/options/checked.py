@@ -1,0 +1,46 @@
+"""An option file, read and checked: what the launchers call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deeprftv2_arch.options.check import Checker
+from deeprftv2_arch.options.findings import OptionsError
+from deeprftv2_arch.options.overrides import force_values, set_values
+from deeprftv2_arch.options.parts import check_parts
+from deeprftv2_arch.options.rules import check_rules
+from deeprftv2_arch.options.yaml_file import OptionFile, read_option_file
+
+
+def read_checked(
+    file: str | Path,
+    *,
+    is_train: bool,
+    settings: Sequence[str] = (),
+    forced: Sequence[str] = (),
+    launcher: str = 'none',
+) -> OptionFile:
+    """Read an option file, put in the values of the command line, and check all of it.
+
+    Args:
+        file: Path of the option file.
+        is_train: Whether it is to train, or to test.
+        settings: The arguments of `--set`.
+        forced: The arguments of `--force_yml`.
+        launcher: `none`, `pytorch` or `slurm`.
+
+    Raises:
+        OptionsError: With everything that is wrong.
+        UserError: The file cannot be read.
+    """
+    read = read_option_file(file)
+    force_values(read, forced)
+    set_values(read, settings)
+    checker = Checker(read, is_train)
+    check_parts(checker)
+    check_rules(checker, launcher)
+    checker.check_new_keys()
+    if checker.findings:
+        raise OptionsError(checker.findings)
+    return read

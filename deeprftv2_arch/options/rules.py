@@ -1,0 +1,116 @@
+"""What must agree between keys, and between an option file and the machine that it is run on."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from deeprftv2_arch.options.check import Checker
+from deeprftv2_arch.options.definitions import DATASETS, MODELS
+
+
+def check_rules(checker: Checker, launcher: str) -> None:
+    """Check what more than one key has a part in.
+
+    Args:
+        checker: It has checked each key by itself.
+        launcher: `none`, `pytorch` or `slurm`: what is to start the processes of the run.
+    """
+    if checker.is_train:
+        _check_names_of_datasets(checker)
+        _check_schedule(checker)
+        _check_stages(checker, count_processes(launcher))
+        _check_losses(checker)
+    elif checker.value('model_type') not in MODELS:
+        val = checker.value('val', kind=Mapping) or {}
+        if val.get('save_img') and 'suffix' not in val:
+            checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
+    _check_foreign_data(checker)
+    _check_machine(checker, launcher)
+
+
+def count_processes(launcher: str) -> int:
+    """The number of processes of the run that this process is to be one of."""
+    variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS'}.get(launcher)
+    return int(os.environ.get(variable, 1)) if variable else 1
+
+
+def _check_names_of_datasets(checker: Checker) -> None:
+    datasets = checker.value('datasets', kind=Mapping)
+    for name in map(str, datasets or ()):
+        phase = name.split('_')[0]
+        if phase not in ('train', 'val') or (phase == 'train' and name != 'train'):
+            checker.report(('datasets', name), 'to train, a data set is called train, val or val_something.')
+    if datasets is not None and 'train' not in datasets:
+        checker.report(('datasets', 'train'), 'missing. A training needs data.')
+
+
+def _check_schedule(checker: Checker) -> None:
+    """The learning rate must be defined to the end: after its last period the toolbox's curve ends with a TypeError."""
+    total = checker.value('train', 'total_iter', kind=int | float)
+    path = ('train', 'scheduler')
+    periods, end = checker.value(*path, 'periods', kind=list), checker.value(*path, 'T_max', kind=int | float)
+    if total is None:
+        return
+    if periods and all(isinstance(period, int | float) for period in periods) and sum(periods) < total:
+        checker.report(
+            (*path, 'periods'), f'they add up to {sum(periods):g} iterations, but train.total_iter is {total:g}.'
+        )
+    if end is not None and checker.value(*path).get('type', 'CosineAnnealingLR') == 'CosineAnnealingLR' and end < total:
+        checker.report((*path, 'T_max'), f'{end:g} is less than train.total_iter: {total:g}, where the curve must end.')
+
+
+def _check_stages(checker: Checker, processes: int) -> None:
+    stages = checker.value('train', 'stages', kind=list)
+    if stages is None or any(finding.path[:2] == ('train', 'stages') for finding in checker.findings):
+        return
+    total, iterations = checker.value('train', 'total_iter', kind=int | float), sum(s['iterations'] for s in stages)
+    if total is not None and iterations != total:
+        message = f'their iterations add up to {iterations:g}, but train.total_iter is {total:g}.'
+        checker.report(('train', 'stages'), message)
+    for number, stage in enumerate(stages):
+        if stage['total_batch'] % processes:
+            message = f'{stage["total_batch"]} images cannot be shared evenly by {processes} processes.'
+            checker.report(('train', 'stages', str(number), 'total_batch'), message)
+
+
+def _check_losses(checker: Checker) -> None:
+    if checker.value('model_type') in MODELS and (train := checker.value('train', kind=Mapping)) is not None:
+        losses = [key.name for key in MODELS[checker.value('model_type')]['train'].keys if key.name.endswith('_opt')]
+        if not any(train.get(name) for name in losses):
+            checker.report(('train',), f'no loss is given. Add one of {", ".join(losses)}.')
+
+
+def _check_foreign_data(checker: Checker) -> None:
+    """Roots and lists of foreign data sets: they are named alike everywhere in the toolbox."""
+    for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
+        if not isinstance(data, Mapping) or data.get('type') in DATASETS:
+            continue
+        for key, value in data.items():
+            path = Path(os.path.expanduser(value)) if isinstance(value, str) else None
+            if path is not None and str(key).startswith(('dataroot', 'meta_info_file')) and not path.exists():
+                kind = 'folder' if str(key).startswith('dataroot') else 'file'
+                message = f'there is no {kind} {os.path.abspath(path)}. Put the data there, or correct the path.'
+                checker.report(('datasets', str(name), str(key)), message)
+
+
+def _check_machine(checker: Checker, launcher: str) -> None:
+    wanted, present = checker.value('num_gpu'), torch.cuda.device_count()
+    if launcher == 'none' and int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        checker.report((), f'{os.environ["WORLD_SIZE"]} processes were started for one run: add --launcher pytorch.')
+    if isinstance(wanted, int) and wanted > 0 and (present == 0 or (launcher == 'none' and wanted > present)):
+        message = f'{wanted}, but this machine has {present}. Write num_gpu: auto, or 0 to use the CPU.'
+        checker.report(('num_gpu',), message)
+    on_cpu = wanted == 0 or (wanted == 'auto' and present == 0)
+    if on_cpu and checker.value('datasets', 'train', 'prefetch_mode') == 'cuda':
+        checker.report(('datasets', 'train', 'prefetch_mode'), 'cuda needs a GPU. Write cpu, or leave it out.')
+    if (
+        checker.is_train
+        and checker.value('logger', 'use_tb_logger')
+        and importlib.util.find_spec('tensorboard') is None
+    ):
+        checker.report(('logger', 'use_tb_logger'), 'TensorBoard is not installed. Try: pip install tensorboard')
