@@ -14,7 +14,7 @@ if sys.version_info >= (3, 13):
     sys.exit('deeprftv2_arch needs Python 3.10, 3.11 or 3.12: BasicSR 1.4.2 cannot be built on 3.13 (docs/install.md).')
 
 PLOTS = ['matplotlib>=3.8']
-DEMO = [*PLOTS, 'scikit-image>=0.22']
+LPIPS = ['lpips>=0.1.4']
 
 setup(
     name='deeprftv2_arch',
@@ -33,6 +33,7 @@ setup(
         'numpy>=1.26',
         'scipy>=1.11,<2',  # BasicSR 1.4.2 imports a namespace of SciPy that version 2 is to remove
         'opencv-python>=4.10',
+        'scikit-image>=0.22',
         'lmdb>=1.4',
         'pyyaml>=6',
         'numba>=0.60',
@@ -41,8 +42,8 @@ setup(
     ],
     extras_require={
         'plots': PLOTS,
-        'demo': DEMO,
-        'lpips': ['lpips>=0.1.4'],
-        'dev': [*DEMO, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+        'demo': PLOTS,
+        'lpips': LPIPS,
+        'dev': [*PLOTS, *LPIPS, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
     },
 )

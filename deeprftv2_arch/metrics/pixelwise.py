@@ -1,0 +1,67 @@
+"""Metrics that compare pixel by pixel: PSNR and mean absolute error before quantization."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from basicsr.utils.registry import METRIC_REGISTRY
+
+from deeprftv2_arch.metrics.declaration import as_rgb, declare, require_equal_shapes
+
+
+def psnr(restored: np.ndarray, sharp: np.ndarray) -> float:
+    """Peak signal-to-noise ratio, 10 log10(1 / MSE), over all pixels and channels.
+
+    Args:
+        restored: Floating point image in [0, 1], any shape.
+        sharp: Image of the same shape.
+
+    Returns:
+        Decibels; infinite for equal images. An error of 1/255 everywhere is 48.1308 dB.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: DPDD as Restormer and the works before it score it. On images rounded to 8 bits this is the toolbox's
+    ``calculate_psnr``.
+    """
+    require_equal_shapes(restored, sharp)
+    error = float(np.mean(np.square(np.subtract(restored, sharp, dtype=np.float64))))
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def mean_absolute_error(restored: np.ndarray, sharp: np.ndarray) -> float:
+    """Mean of the absolute difference over all pixels and channels.
+
+    Args:
+        restored: Floating point image in [0, 1], any shape.
+        sharp: Image of the same shape.
+
+    Returns:
+        A part of the range, in [0, 1]; 0 for equal images.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: MAE of the defocus tables (DPDD).
+    """
+    require_equal_shapes(restored, sharp)
+    return float(np.mean(np.abs(np.subtract(restored, sharp, dtype=np.float64))))
+
+
+@METRIC_REGISTRY.register()
+@declare(unquantized=True)
+def calculate_psnr_float(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'higher') -> float:
+    """:func:`psnr` of two images in the toolbox's form, see :func:`~deeprftv2_arch.metrics.declaration.as_rgb`.
+
+    ``better`` is for the toolbox, which reads it from the option file, as in the other metrics.
+    """
+    return psnr(*as_rgb(img, img2, crop_border))
+
+
+@METRIC_REGISTRY.register()
+@declare(better='lower', unquantized=True)
+def calculate_mae(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'lower') -> float:
+    """:func:`mean_absolute_error` of two images in the toolbox's form."""
+    return mean_absolute_error(*as_rgb(img, img2, crop_border))
