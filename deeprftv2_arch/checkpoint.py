@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import re
 import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,26 +26,42 @@ PAUSES = (1, 5, 25)
 SHOWN = 3
 """How many keys of a kind a message names before it only counts."""
 
+_GROUP_END = '/'
+"""What parts the name of a group from a key in a safetensors file, which has no groups; no key of a network has it."""
+
+_FOREIGN_OBJECT = re.compile(r'GLOBAL (?!of)([\w.]+)')
+"""How torch names an object that it does not load."""
+
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a file written by `torch.save`, onto the CPU.
+    """Read a file written by `torch.save`, or a safetensors file, onto the CPU.
 
     Only tensors and plain Python values are unpickled, as torch does since 2.6: a file from the network runs no code.
+
+    Returns:
+        The content. That of a safetensors file lies under `params`, unless `save_checkpoint` wrote several groups.
 
     Raises:
         UserError: There is no such file, it is damaged, or it holds something else than a dict of plain values.
     """
     if not Path(path).is_file():
         raise UserError(f'There is no checkpoint {path}.')
+    if Path(path).suffix == '.safetensors':
+        return _read_safetensors(path)
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # an unpickler fed with arbitrary bytes raises all there is
-        if isinstance(error, UnpicklingError) and zipfile.is_zipfile(path):
+        if isinstance(error, UnpicklingError) and (zipfile.is_zipfile(path) or _FOREIGN_OBJECT.search(str(error))):
+            found = _FOREIGN_OBJECT.search(str(error))
             raise UserError(
-                f'{path} holds Python objects beside tensors, which may run code when loaded. If you trust where it '
-                'comes from, load it with torch.load(..., weights_only=False) and save its state dict alone.'
+                f'{path} holds Python objects beside tensors{f" ({found[1]})" if found else ""}, which may run code '
+                'when loaded. If you trust where it comes from, load it with torch.load(..., weights_only=False) and '
+                'save its state dict alone.'
             ) from error
         raise UserError(f'{path} is not a checkpoint, or was not written or downloaded to its end.') from error
+    # torch itself does not compare the checksums that it writes.
+    if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+        raise UserError(f'{path} is damaged: the checksum of its part {damaged} does not match.')
     if not isinstance(content, Mapping):
         raise UserError(f'{path} holds a {type(content).__name__}, not a checkpoint.')
     return dict(content)
@@ -50,6 +70,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
     """Write a file for `read_checkpoint`, whole or not at all. What was there before stays until the new one is done.
 
+    The bytes are on the disk before the file takes its name, so that a power failure leaves no empty file either.
+
+    Args:
+        content: Anything that torch saves; groups of tensors alone, such as `params`, for a safetensors file.
+        path: Where to; `.safetensors` at its end asks for that format.
+
     Raises:
         UserError: The file cannot be written, even after a few tries.
     """
@@ -57,16 +83,52 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
     part = path.with_name(f'{path.name}.part')
     for pause in (*PAUSES, None):
         try:
-            torch.save(content, part)
+            if path.suffix == '.safetensors':
+                _write_safetensors(content, part, path)
+            else:
+                torch.save(content, part)
+            _sync(part)
             os.replace(part, path)
+            if os.name == 'posix':
+                _sync(path.parent)
             return
         except (OSError, RuntimeError) as error:
+            # torch tells an error of the disk by the place in its own sources where it was met.
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else 'the disk takes no more of it'
             if pause is None:
-                raise UserError(f'Cannot write {path}: {error} Is the disk full, or the folder gone?') from error
-            logging.getLogger('basicsr').warning(f'Cannot write {path}: {error} Next try in {pause} s.')
+                raise UserError(f'Cannot write {path}: {cause}. Is the disk full, or the folder gone?') from error
+            logging.getLogger('basicsr').warning(f'Cannot write {path}: {cause}. Next try in {pause} s.')
             time.sleep(pause)
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
+
+
+def pick_weights(content: Mapping[str, Any], path: str | Path, key: str | None) -> dict[str, Tensor]:
+    """The weights of a network out of a checkpoint.
+
+    The prefix that `DataParallel` puts before every key is removed.
+
+    Args:
+        content: What `read_checkpoint` returned.
+        path: Where from, for messages.
+        key: Key of the state dict in the checkpoint; None if the checkpoint is the state dict itself.
+
+    Raises:
+        UserError: The checkpoint lacks the key, or a weight is NaN or infinite.
+    """
+    if key is None and Path(path).suffix == '.safetensors':
+        key = 'params'
+    if key is not None and not isinstance(content.get(key), Mapping):
+        raise UserError(
+            f'{path} has no weights under the key {key!r}; it has {_some(list(map(repr, content))) or "nothing"}. Set '
+            'path.param_key_g to the right key, or to ~ if the file is a bare state dict.'
+        )
+    weights = {str(k).removeprefix('module.'): v for k, v in (content if key is None else content[key]).items()}
+    broken = [k for k, v in weights.items() if isinstance(v, Tensor) and not v.isfinite().all()]
+    if broken:
+        raise UserError(f'{path} holds NaN or infinite weights: {_some(broken)}. Take an earlier checkpoint.')
+    return weights
 
 
 def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
@@ -90,6 +152,52 @@ def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
         'wrongly shaped': shapes,
     }
     return '; '.join(f'{len(keys)} {kind}: {_some(keys)}' for kind, keys in kinds.items() if keys)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, written to the disk itself."""
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _safetensors(path: str | Path) -> ModuleType:
+    try:
+        return importlib.import_module('safetensors.torch')
+    except ImportError as error:
+        raise UserError(f'{path}: the package safetensors is not installed. Try: pip install safetensors') from error
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Any]:
+    library = _safetensors(path)
+    try:
+        tensors = library.load_file(path)
+    except Exception as error:  # of a class of its own, made in Rust
+        raise UserError(f'{path} is not a safetensors file, or was not written to its end: {error}.') from error
+    groups: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        group, separator, key = name.partition(_GROUP_END)
+        groups.setdefault(group if separator else 'params', {})[key if separator else name] = tensor
+    return groups
+
+
+def _write_safetensors(content: Mapping[str, Any], part: Path, path: Path) -> None:
+    library = _safetensors(path)
+    if not all(isinstance(group, Mapping) for group in content.values()):
+        raise UserError(f'{path}: a safetensors file takes groups of tensors alone. Save it as .pth.')
+    bare = list(content) == ['params']
+    # The format knows no views into a shared storage.
+    tensors = {
+        key if bare else f'{name}{_GROUP_END}{key}': value.contiguous().clone()
+        for name, group in content.items()
+        for key, value in group.items()
+    }
+    try:
+        library.save_file(tensors, part)
+    except Exception as error:
+        raise OSError(None, str(error)) from error
 
 
 def _shape(value: Any) -> str:

@@ -244,7 +244,7 @@ class TestLoading:
         torch.save({'state_dict': model.net.state_dict(), 'epoch': 3}, path)
         with pytest.raises(KeyError):
             BaseModel.load_network.original(model, model.net, path)
-        with pytest.raises(UserError, match=r"under the key 'params', only state_dict, epoch. Set path.param_key_g"):
+        with pytest.raises(UserError, match=r"under the key 'params'; it has 'state_dict', 'epoch'. Set path.param_key_g"):
             model.load_network(model.net, path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deeprftv2_arch.checkpoint import mismatch, read_checkpoint, save_checkpoint
+from deeprftv2_arch.checkpoint import mismatch, pick_weights, read_checkpoint, save_checkpoint
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.toolbox.access import base_model, has, module, replace
 
@@ -58,13 +58,7 @@ def mend_loading() -> bool:
         content = read_checkpoint(load_path)
         if param_key == 'params_ema' and param_key not in content:
             param_key = 'params'
-        if param_key is not None and param_key not in content:
-            raise UserError(
-                f'{load_path} has no weights under the key {param_key!r}, only {", ".join(map(str, content))[:200]}. '
-                'Set path.param_key_g (~ if the file is a bare state dict).'
-            )
-        weights = content if param_key is None else content[param_key]
-        weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+        weights = pick_weights(content, load_path, param_key)
         differences = mismatch(net.state_dict(), weights)
         if strict and differences:
             raise UserError(f'{load_path} is not a checkpoint of this {type(net).__name__}: {differences}.')
