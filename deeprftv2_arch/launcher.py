@@ -19,7 +19,7 @@ from torch import distributed as dist
 
 from deeprftv2_arch import registration, toolbox
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.options_check import check_options, check_overrides, read_options
+from deeprftv2_arch.options.command_line import CommandLine
 
 USER_ERROR, INTERRUPTED = 2, 130
 """Exit codes: as argparse and the shell have them."""
@@ -38,7 +38,7 @@ def launch(kind: str, root: str | Path) -> int:
     registration.register_all()
     registration.announce()
     pipeline = importlib.import_module(f'basicsr.{kind}')
-    with Run(pipeline) as run:
+    with CommandLine(sys.argv[1:]) as command_line, Run(pipeline, command_line) as run:
         try:
             getattr(pipeline, f'{kind}_pipeline')(str(root))
         except KeyboardInterrupt:
@@ -52,7 +52,8 @@ def launch(kind: str, root: str | Path) -> int:
             if message is None:
                 raise
             run.undo()
-            run.say(f'Error: {message}')
+            for line in message.splitlines() if isinstance(error, UserError) else [message]:
+                run.say(f'Error: {line}')
             return USER_ERROR
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -65,17 +66,19 @@ class Run:
     While the context is open these stand in for the toolbox's functions in the namespace of the pipeline's module.
     """
 
-    WATCHED = ('parse_options', 'build_dataset', 'build_dataloader', 'build_model')
+    WATCHED = ('parse_options', 'make_exp_dirs', 'copy_opt_file', 'build_dataset', 'build_dataloader', 'build_model')
 
-    def __init__(self, pipeline: ModuleType) -> None:
+    def __init__(self, pipeline: ModuleType, command_line: CommandLine) -> None:
         self.pipeline = pipeline
-        self.toolbox_functions = {name: getattr(pipeline, name) for name in self.WATCHED}
+        self.command_line = command_line
+        # The test copies no option file.
+        self.toolbox_functions = {name: getattr(pipeline, name) for name in self.WATCHED if hasattr(pipeline, name)}
         self.options: dict[str, Any] = {'path': {}}
         self.folders = Folders([])
         self.model: Any = None
 
     def __enter__(self) -> Run:
-        for name in self.WATCHED:
+        for name in self.toolbox_functions:
             setattr(self.pipeline, name, getattr(self, name))
         return self
 
@@ -85,20 +88,26 @@ class Run:
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         """Check the options before anything is written, and take note of the folders as they are."""
-        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        parser.add_argument('-opt', nargs='?')
-        parser.add_argument('--force_yml', nargs='*', default=[])
-        given = parser.parse_known_args()[0]
-        if given.opt is not None:
-            check_overrides(read_options(given.opt), given.force_yml)
-        options, arguments = self.toolbox_functions['parse_options'](root_path, is_train)
-        check_options(options)
+        parser = self.toolbox_functions['parse_options']
+        options, arguments = self.command_line.parse_options(parser, root_path, is_train)
         self.options = options
         self.folders = Folders(
             [options['path']['experiments_root' if is_train else 'results_root']]
             + [Path(root_path, 'tb_logger', options['name'])] * is_train
         )
         return options, arguments
+
+    def make_exp_dirs(self, options: dict[str, Any]) -> None:
+        """Put the final options of a test into its folder."""
+        self.toolbox_functions['make_exp_dirs'](options)
+        if not options['is_train'] and registration.process_rank() == 0:
+            self.command_line.archive(options['path']['results_root'])
+
+    def copy_opt_file(self, file: str, folder: str) -> None:
+        """Put the final options of a training beside the copy of its option file."""
+        self.toolbox_functions['copy_opt_file'](file, folder)
+        if registration.process_rank() == 0:
+            self.command_line.archive(folder)
 
     def build_dataset(self, options: dict[str, Any]) -> Any:
         """Refuse a data set without images."""

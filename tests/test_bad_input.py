@@ -161,12 +161,12 @@ def test_truncated_lmdb(train, options, folders, as_lmdb, tmp_path):
 
 def test_misspelt_key_of_a_data_set(train, options, tmp_path):
     options['datasets']['train']['use_hflipp'] = True
-    check(train(options), tmp_path, "'use_hflipp'", "did you mean 'use_hflip'")
+    check(train(options), tmp_path, 'datasets.train.use_hflipp', "did you mean 'use_hflip'")
 
 
 def test_misspelt_key_of_the_training(train, options, tmp_path):
     options['train']['grad_clipp'] = 0.1
-    check(train(options), tmp_path, 'train', "'grad_clipp'", "did you mean 'grad_clip'")
+    check(train(options), tmp_path, 'train.grad_clipp', "did you mean 'grad_clip'")
 
 
 def test_empty_validation_set_folder(train, options, tmp_path):

@@ -71,7 +71,8 @@ def test_a_wrong_option_touches_nothing(before, train, options, tmp_path):
     options['network_g']['type'] = 'EDSRR'
     code, line = train(options)
     assert code == 2
-    assert line == "Error: network_g.type: nothing is registered under the name 'EDSRR' (did you mean 'EDSR'?)."
+    assert line.startswith('Error: run.yml:')
+    assert line.endswith(": network_g.type: nothing is registered under the name 'EDSRR' (did you mean 'EDSR'?).")
     assert files(tmp_path) == before
 
 

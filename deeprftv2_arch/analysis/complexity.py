@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.nn.vsblock import STATE_SIZE, SelectiveScan2d
-from deeprftv2_arch.options_check import read_options
+from deeprftv2_arch.options.yaml_file import read_option_file
 
 # Multiply-accumulates per channel, state and step of a selective scan, by the convention of the field.
 SCAN_COST = 9
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('-opt', required=True, help='option file; its network_g is measured')
     parser.add_argument('--size', type=int, nargs=2, default=(256, 256), metavar=('H', 'W'), help='image size')
     args = parser.parse_args(arguments)
-    options = dict(read_options(args.opt).get('network_g') or {})
+    options = dict(read_option_file(args.opt).options.get('network_g') or {})
     if not options:
         raise UserError(f'{args.opt} has no network_g.')
     name = options.pop('type')

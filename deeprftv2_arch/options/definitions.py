@@ -1,8 +1,8 @@
 """Every key of an option file that this package reads or checks: the checks and `docs/options.md` are made from here.
 
 A key that a class of ours reads must stand here, or the class refuses it: add a `Key` to the section of that class,
-then `python -m deeprftv2_arch.options > docs/options.md`. The arguments of networks, losses and metrics are not listed: they
-are read off the signatures of those classes and functions.
+then `python -m deeprftv2_arch.options > docs/options.md`. The arguments of networks, losses and metrics are not here:
+they are read off the signatures of those classes and functions.
 """
 
 from __future__ import annotations
