@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.memory import largest_that_fits
+from deeprftv2_arch.nn.precision import require_float32
 from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.reversible import LastOutput, Slots, run_reversible
 from deeprftv2_arch.nn.stack import BlockStack
@@ -190,6 +191,7 @@ class DeepRFTv2(nn.Module):
             resolution first; scale n holds (N, K, H // 2^n, W // 2^n) images in the order head of column 0, estimator
             of column 0, head of column 1, ... The last of the first list is the restored image.
         """
+        require_float32(x, self.columns[0].unets[0].head.weight)
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
         # Every norm and 1x1 convolution works pixel by pixel: channels-last spares them a copy each.

@@ -20,6 +20,26 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in HALF else x
 
 
+def require_float32(x: Tensor, weight: Tensor) -> None:
+    """Refuse half precision other than autocast to bfloat16.
+
+    The first value of a spectrum is the sum of the map: for a 256x256 crop of ones 65,536, beyond float16's 65,504.
+
+    Args:
+        x: What a network is given.
+        weight: Any of its weights.
+
+    Raises:
+        ValueError: One of them is in half precision, or autocast is on for float16.
+    """
+    advice = 'Keep weights and images in float32 and use torch.autocast(device, torch.bfloat16).'
+    if weight.dtype in HALF or x.dtype in HALF:
+        dtype = weight.dtype if weight.dtype in HALF else x.dtype
+        raise ValueError(f'The network does not compute with weights or images in {dtype}. {advice}')
+    if autocasts_to_half(x.device) and torch.get_autocast_dtype(x.device.type) == torch.float16:
+        raise ValueError(f'autocast to torch.float16: sums over an image pass its largest number, 65,504. {advice}')
+
+
 def autocast_state(device: torch.device) -> Callable[[], AbstractContextManager]:
     """What restores the present state of autocast, for computing something again later.
 

@@ -69,7 +69,8 @@ def error_growths(module: nn.Module) -> dict[Scaling, float]:
     if not scalings:
         return {}
     sizes = torch.cat([scaling.weight.detach().flatten() for scaling in scalings]).abs().cpu()
-    smallest = (part.min().item() for part in sizes.split([scaling.weight.numel() for scaling in scalings]))
+    parts = sizes.split([scaling.weight.numel() for scaling in scalings])
+    smallest = torch.stack([part.min() for part in parts]).tolist()
     return {scaling: 1 / size if size else math.inf for scaling, size in zip(scalings, smallest, strict=True)}
 
 
