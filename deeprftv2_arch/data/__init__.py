@@ -1,5 +1,6 @@
 """Data sets, registered with BasicSR's ``DATASET_REGISTRY``."""
 
 from deeprftv2_arch.data.paired_deblur_dataset import PairedDeblurDataset
+from deeprftv2_arch.data.paired_sr_dataset import PairedSRDataset
 
-__all__ = ['PairedDeblurDataset']
+__all__ = ['PairedDeblurDataset', 'PairedSRDataset']

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import torch
-from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import DATASET_REGISTRY
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from deeprftv2_arch.data.augmentation import Symmetries, random_crop, random_symmetry
-from deeprftv2_arch.data.errors import DataError
-from deeprftv2_arch.data.paired_images import SOURCE_KEYS, PairedImages, to_tensor
+from deeprftv2_arch.data.paired_dataset import PairedDataset, dataset_place
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.option_keys import positive_integer, reject_unknown_keys
-
-if TYPE_CHECKING:
-    from deeprftv2_arch.data.sampling import Sample
-
-AUGMENTATION = {0: Symmetries(False, False, False), 4: Symmetries(True, True, False), 8: Symmetries(True, True, True)}
-"""The symmetries that ``augmentation`` stands for, by their number."""
-
-_OWN_KEYS = (
-    *('name', 'type', 'phase', 'scale', 'protocol'),
-    *('gt_size', 'pad_to', 'augmentation', 'use_hflip', 'use_rot'),
-)
-_LOADER_KEYS = (
-    *('num_worker_per_gpu', 'batch_size_per_gpu', 'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue'),
-    *('pin_memory', 'persistent_workers', 'use_shuffle'),
-)
 
 
 @DATASET_REGISTRY.register()
-class PairedDeblurDataset(Dataset):
+class PairedDeblurDataset(PairedDataset):
     """Blurred and sharp images of equal size, paired by name, for training and validation.
 
     Training cuts a random rectangle and turns or mirrors it; validation returns whole images. Images of any depth are
@@ -66,131 +42,7 @@ class PairedDeblurDataset(Dataset):
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        self.where = f'datasets.{opt.get("phase", "?")} ({opt.get("name", "unnamed")})'
-        reject_unknown_keys(opt, SOURCE_KEYS + _OWN_KEYS + _LOADER_KEYS, self.where)
-        if not isinstance(opt.get('phase'), str):
-            raise UserError(f'{self.where}.phase: expected text, got {opt.get("phase")!r}.')
         if opt.get('scale', 1) != 1:
-            raise UserError(
-                f'{self.where}.scale: blurred and sharp images have the same size, so scale must be 1 or absent.'
-            )
-        self.opt = opt
-        self.training = opt['phase'] == 'train'
-        self.symmetries = _symmetries(opt, self.training, self.where)
-        self.pad_to = _size(opt, 'pad_to', self.where) if 'pad_to' in opt else (1, 1)
-        self.crop_size = None
-        if self.training and 'gt_size' in opt:
-            self.crop_size = _size(opt, 'gt_size', self.where)
-            self.check_crop(self.crop_size)
-        self.images = PairedImages(opt, self.where)
-        if self.training:
-            _check_batches(opt, len(self), self.where)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, sample: int | Sample) -> dict[str, Tensor | str | tuple[int, int]]:
-        """Return one pair.
-
-        Args:
-            sample: Number of the pair. A :class:`~deeprftv2_arch.data.sampling.Sample` names the size of the training
-                crop and the seed of its random numbers too; without it they come from PyTorch's generator.
-
-        Returns:
-            ``lq`` and ``gt``: float32 (3, H, W), RGB in [0, 1]; ``lq_path`` and ``gt_path``: paths, or LMDB keys. In
-            validation with ``pad_to``, ``lq`` alone is padded, and ``pad`` tells how many rows at the bottom and
-            columns at the right of it are to be cut off from what the network makes of it.
-
-        Raises:
-            DataError: If an image cannot be read, if the two differ in size, or if they are smaller than the crop.
-        """
-        index, crop_size, seed = sample if isinstance(sample, tuple) else (sample, None, None)
-        pair = self.images.pairs[index]
-        lq, gt = self.images.read(index)
-        height, width = gt.shape[:2]
-        lq = _zero_pad(lq, self.pad_to)
-        item = {'lq_path': pair.lq, 'gt_path': pair.gt}
-        if self.training:
-            generator = None if seed is None else torch.Generator().manual_seed(seed)
-            gt = _zero_pad(gt, self.pad_to)
-            lq, gt = random_crop(lq, gt, self._crop_size(crop_size, gt, index), generator=generator)
-            lq, gt = random_symmetry(lq, gt, self.symmetries, generator=generator)
-        elif 'pad_to' in self.opt:
-            item['pad'] = (lq.shape[0] - height, lq.shape[1] - width)
-        return {'lq': to_tensor(lq), 'gt': to_tensor(gt), **item}
-
-    def check_crop(self, size: tuple[int, int]) -> None:
-        """Refuse a training crop that cannot be turned as the options say.
-
-        Args:
-            size: Height and width in pixels.
-
-        Raises:
-            UserError: If the crop is not square and transpositions are asked for: a batch could not be stacked.
-        """
-        if size[0] != size[1] and self.symmetries.transpose:
-            raise UserError(
-                f'{self.where}: crops of gt_size {list(size)} are not square, so they cannot be turned by 90 degrees. '
-                'Set augmentation: 4, or 0.'
-            )
-
-    def _crop_size(self, size: tuple[int, int] | None, gt: np.ndarray, index: int) -> tuple[int, int]:
-        """The size of this sample's crop, which must fit into the image."""
-        size = size or self.crop_size
-        if size is None:
-            raise DataError(f'{self.where}.gt_size is missing: the size of the training crops. Or give train.stages.')
-        height, width = gt.shape[:2]
-        if height < size[0] or width < size[1]:
-            asked = size[0] if size[0] == size[1] else list(size)
-            raise DataError(
-                f'{self.images.place(self.images.pairs[index].gt, "gt")}: {width} x {height} pixels are smaller than '
-                f'the training crop gt_size: {asked}. Remove the pair, lower gt_size, or bring it to size with pad_to.'
-            )
-        return size
-
-
-def _zero_pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring an image (H, W, C) to at least this height and width by zeros at the bottom and the right."""
-    height, width, channels = image.shape
-    if height >= size[0] and width >= size[1]:
-        return image
-    padded = np.zeros((max(height, size[0]), max(width, size[1]), channels), image.dtype)
-    padded[:height, :width] = image
-    return padded
-
-
-def _size(opt: Mapping[str, Any], key: str, where: str) -> tuple[int, int]:
-    """Read a height and a width from one number or from two."""
-    value = opt[key]
-    sides = dict(enumerate(value)) if isinstance(value, list) else {0: value, 1: value}
-    if len(sides) != 2:
-        raise UserError(f'{where}.{key}: expected one number or [height, width], got {value!r}.')
-    return tuple(positive_integer({key: side}, key, where) for side in sides.values())
-
-
-def _symmetries(opt: Mapping[str, Any], training: bool, where: str) -> Symmetries:
-    """What ``augmentation``, or the toolbox's ``use_hflip`` and ``use_rot``, ask for."""
-    if 'augmentation' not in opt:
-        turn = opt.get('use_rot', True)
-        return Symmetries(left_right=opt.get('use_hflip', True), top_bottom=turn, transpose=turn)
-    number = opt['augmentation']
-    if isinstance(number, bool) or number not in AUGMENTATION:
-        raise UserError(f'{where}.augmentation: expected one of {", ".join(map(str, AUGMENTATION))}, got {number!r}.')
-    if 'use_hflip' in opt or 'use_rot' in opt:
-        raise UserError(f'{where}: augmentation says what use_hflip and use_rot say. Remove it, or both of them.')
-    if number and not training:
-        raise UserError(f'{where}.augmentation: only training data are turned and mirrored. Remove it.')
-    return AUGMENTATION[number]
-
-
-def _check_batches(opt: Mapping[str, Any], pairs: int, where: str) -> None:
-    """Refuse a batch larger than an epoch: the toolbox drops incomplete batches and would end without one iteration."""
-    if 'batch_size_per_gpu' not in opt:
-        return  # built by hand, without the toolbox's loader
-    batch = positive_integer(opt, 'batch_size_per_gpu', where)
-    _, processes = get_dist_info()
-    if math.ceil(pairs * opt.get('dataset_enlarge_ratio', 1) / processes) < batch:
-        raise UserError(
-            f'{where}.batch_size_per_gpu: {batch} is more than the {pairs} pairs of an epoch shared by {processes} '
-            f'process(es). Set dataset_enlarge_ratio to at least {math.ceil(batch * processes / pairs)}, or lower it.'
-        )
+            where = dataset_place(opt)
+            raise UserError(f'{where}.scale: blurred and sharp images have the same size, so it must be 1 or absent.')
+        super().__init__(opt, keys=('pad_to',))

@@ -78,14 +78,16 @@ class PairedImages:
                 f'{self.place(pair.gt, "gt")} is {gt.dtype}. Replace the wrong one, or set bit_depth: 8 to read both '
                 'with 8 bits.'
             )
-        if gt.shape[0] != lq.shape[0] * self.scale or gt.shape[1] != lq.shape[1] * self.scale:
+        height, width = lq.shape[0] * self.scale, lq.shape[1] * self.scale
+        # A small image is made from as much of the large one as the scale divides; the rest of it has no partner.
+        if not (0 <= gt.shape[0] - height < self.scale and 0 <= gt.shape[1] - width < self.scale):
             problem = 'differ in size' if self.scale == 1 else f'do not have sizes at a scale of {self.scale}'
             raise DataError(
                 f'The images of a pair {problem}: {self.place(pair.lq, "lq")} has {lq.shape[1]} x '
                 f'{lq.shape[0]} pixels, {self.place(pair.gt, "gt")} has {gt.shape[1]} x {gt.shape[0]} pixels. Replace '
                 'the wrong one.'
             )
-        return lq, gt
+        return lq, gt[:height, :width]
 
     def place(self, name: str, role: str) -> str:
         """What to call an image in a message: its path, or the LMDB and the key."""
