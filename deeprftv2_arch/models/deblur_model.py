@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -14,24 +16,30 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from deeprftv2_arch.checkpoint import read_checkpoint
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.models.checkpointing import CheckpointedModel
 from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
 from deeprftv2_arch.models.progress import TrainingBar
 from deeprftv2_arch.models.supervision import supervise
-from deeprftv2_arch.models.validation import ValidatedModel
 from deeprftv2_arch.models.weights import load_weights
-from deeprftv2_arch.option_keys import number, reject_unknown_keys
+from deeprftv2_arch.option_keys import number, positive_integer, reject_unknown_keys
+from deeprftv2_arch.stages import read_stages, stage_of
 
 LOSSES = {'pixel_opt': 'l_pix', 'fft_opt': 'l_fft', 'perceptual_opt': 'l_percep'}
 """Name in the log of each loss that an option file can ask for."""
 
 _TRAIN_KEYS = (*LOSSES, 'total_iter', 'warmup_iter', 'optim_g', 'scheduler', 'grad_clip', 'ema_decay')
+_TRAIN_KEYS += ('stages', 'accumulate', 'max_bad_steps')
+
+MAX_BAD_STEPS = 10
+"""How many steps in a row may be skipped, unless `train.max_bad_steps` says otherwise."""
 
 
 @MODEL_REGISTRY.register()
-class DeblurModel(ValidatedModel):
+class DeblurModel(CheckpointedModel):
     """The released training of DeepRFTv2: multi-scale supervision, AdamW, cosine annealing, gradient clipping.
 
     A network whose ``forward`` takes ``return_all`` is asked for all its outputs, one list per scale, and every one is
@@ -46,11 +54,19 @@ class DeblurModel(ValidatedModel):
       (default 1e-7), stepped every iteration; or a scheduler of the toolbox.
     * ``train.grad_clip``: largest 2-norm of the whole gradient, default 0.01; 0 for none.
     * ``train.ema_decay``: decay of a running mean of the weights, default 0 for none.
+    * ``train.stages``: crops and batches of a progressive training, see :func:`~deeprftv2_arch.stages.read_stages`; or
+      ``train.accumulate``: micro batches of one step, default 1. Iterations are steps of the optimizer.
+    * ``train.max_bad_steps``: how many steps in a row may be skipped because the loss or its gradient is not finite,
+      default 10.
+    * ``path.anew_g``: parts of the network, by name, that ``path.pretrain_network_g`` is not loaded into.
     * ``logger.pbar``: progress bar over the training; by default where stderr is a terminal.
 
     Raises:
-        UserError: For wrong options, checkpoints that do not fit, and images or losses that are not finite.
+        UserError: For wrong options, checkpoints that do not fit, images that are not finite, and losses that stay so.
     """
+
+    plans_batches = True
+    """That the loader is to follow the stages: see the mend ``batches``."""
 
     def __init__(self, opt: dict[str, Any]) -> None:
         if opt['is_train']:
@@ -79,6 +95,10 @@ class DeblurModel(ValidatedModel):
             raise UserError(f'train: no loss is given. Add {" or ".join(LOSSES)}.')
         self.grad_clip = number({'grad_clip': RELEASED_GRAD_CLIP, **options}, 'grad_clip', 'train')
         self.ema_decay = number({'ema_decay': 0, **options}, 'ema_decay', 'train')
+        limit = {'max_bad_steps': MAX_BAD_STEPS, **options}
+        self.max_bad_steps = positive_integer(limit, 'max_bad_steps', 'train')
+        self.stages = read_stages(self.opt)
+        self.stage = None
         if self.ema_decay > 0:
             self._start_ema()
         self.setup_optimizers()
@@ -114,27 +134,65 @@ class DeblurModel(ValidatedModel):
             UserError: If they do not, or if ``strict`` is false: a network that is loaded in part restores nothing.
         """
         if not strict:
-            raise UserError('path.strict_load_g: weights are only loaded whole. Remove the key, or write true.')
-        load_weights(self.get_bare_model(net), load_path, param_key)
-        get_root_logger().info(f'Loaded {load_path}, key {param_key}.')
+            raise UserError(
+                'path.strict_load_g: weights are only loaded whole. Remove the key, or write true. To start parts of a '
+                'network anew, as for another scale of super-resolution, name them: path.anew_g: [upsampler].'
+            )
+        resuming = self.opt['path'].get('resume_state')
+        anew = load_weights(
+            self.get_bare_model(net), load_path, param_key, () if resuming else self.opt['path'].get('anew_g') or ()
+        )
+        but = f', but for what starts anew (path.anew_g): {", ".join(anew)}' if anew else ''
+        get_root_logger().info(f'Loaded {load_path}, key {param_key}{but}.')
 
     # Training
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Do one iteration on the batch that was fed."""
+        """Do one iteration on the batch that was fed: one step of the optimizer, unless its gradient is not finite."""
+        self._enter_stage(current_iter)
         self.optimizer_g.zero_grad()
-        outputs = self.net_g(self.lq, return_all=True) if self.returns_all else [[self.net_g(self.lq)]]
-        terms = supervise(self.criteria, outputs, self.gt)
+        terms = self._accumulate_gradient(self.stage.accumulation)
         total = torch.stack(list(terms.values())).sum()
-        total.backward()
         norm = nn.utils.clip_grad_norm_(self.trained_parameters, self.grad_clip or float('inf'))
-        self._require_finite(total, norm, current_iter)
-        self.optimizer_g.step()
-        if self.ema_decay > 0:
-            self.model_ema(self.ema_decay)
-        self.output = outputs[0][-1].detach()
+        if self._is_finite(total, norm):
+            self.bad_steps['in_a_row'] = 0
+            self.optimizer_g.step()
+            if self.ema_decay > 0:
+                self.model_ema(self.ema_decay)
+        else:
+            self._skip_step(total, norm, current_iter)
         self.log_dict = self.reduce_loss_dict({**terms, 'l_total': total, 'grad_norm': norm})
+        if self.bad_steps['total']:
+            self.log_dict['bad_steps'] = self.bad_steps['total']
         self._show_progress(current_iter)
+
+    def _enter_stage(self, current_iter: int) -> None:
+        stage = stage_of(self.stages, current_iter)
+        if stage != self.stage:
+            self.stage = stage
+            number = f'{self.stages.index(stage) + 1} of {len(self.stages)}'
+            get_root_logger().info(f'Iteration {current_iter} is in stage {number}, {stage}.')
+
+    def _accumulate_gradient(self, steps: int) -> dict[str, Tensor]:
+        """Work on the batch in ``steps`` micro batches; gradient and loss terms are those of the whole batch."""
+        size = math.ceil(len(self.lq) / steps)
+        batches = list(zip(self.lq.split(size), self.gt.split(size), strict=True))
+        sums: dict[str, Tensor] = {}
+        restored = []
+        for number, (lq, gt) in enumerate(batches, 1):
+            with self._gradients_stay_here() if number < len(batches) else nullcontext():
+                outputs = self.net_g(lq, return_all=True) if self.returns_all else [[self.net_g(lq)]]
+                share = len(lq) / len(self.lq)
+                terms = {name: term * share for name, term in supervise(self.criteria, outputs, gt).items()}
+                torch.stack(list(terms.values())).sum().backward()
+            sums = {name: sums.get(name, 0) + term.detach() for name, term in terms.items()}
+            restored.append(outputs[0][-1].detach())
+        self.output = torch.cat(restored)
+        return sums
+
+    def _gradients_stay_here(self) -> AbstractContextManager:
+        """Processes exchange their gradients once a step, after the last micro batch."""
+        return self.net_g.no_sync() if isinstance(self.net_g, DistributedDataParallel) else nullcontext()
 
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
@@ -145,26 +203,46 @@ class DeblurModel(ValidatedModel):
         for copy, buffer in zip(self.net_g_ema.buffers(), net.buffers(), strict=True):
             copy.copy_(buffer)
 
-    def _require_finite(self, total: Tensor, norm: Tensor, current_iter: int) -> None:
-        """Stop all processes together, before the weights are touched, if any loss or gradient is not finite."""
-        finite = (total.detach().isfinite() & norm.isfinite()).int()
+    def _is_finite(self, total: Tensor, norm: Tensor) -> bool:
+        """Whether loss and gradient are finite in every process: all of them step, or none."""
+        finite = (total.isfinite() & norm.isfinite()).int()
         if self.opt['dist']:
             torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
-        if finite:
-            return
+        return bool(finite)
+
+    def _skip_step(self, total: Tensor, norm: Tensor, current_iter: int) -> None:
+        """Leave the weights as they are, and count.
+
+        Raises:
+            UserError: If images are damaged, or if too many steps were skipped in a row.
+        """
         damaged = self._damaged_images()
         if self.opt['dist']:
             shares: list[list[str]] = [[] for _ in range(self.opt['world_size'])]
             torch.distributed.all_gather_object(shares, damaged)
             damaged = list(chain.from_iterable(shares))
+        if damaged:
+            self._close_bar()
+            raise UserError(f'NaN or infinite pixels in {", ".join(damaged)}. Repair or remove these images.')
+        self.bad_steps = {key: count + 1 for key, count in self.bad_steps.items()}
+        found = (
+            f'Iteration {current_iter}: the loss ({total.item():g}) or the norm of its gradient ({norm.item():g}) is not '
+            'finite, though the images are'
+        )
+        get_root_logger().warning(
+            f'{found}. The step is skipped: {self.bad_steps["in_a_row"]} in a row, {self.bad_steps["total"]} in all.'
+        )
+        if self.bad_steps['in_a_row'] >= self.max_bad_steps:
+            self._close_bar()
+            raise UserError(
+                f'{found}: {self.max_bad_steps} such steps in a row, as train.max_bad_steps allows. {self.last_saved()} '
+                'Begin a training under another name from those weights, with path.pretrain_network_g and a lower '
+                'train.optim_g.lr.'
+            )
+
+    def _close_bar(self) -> None:
         if self.bar is not None:
             self.bar.close()
-        if damaged:
-            raise UserError(f'NaN or infinite pixels in {", ".join(damaged)}. Repair or remove these images.')
-        raise UserError(
-            f'Iteration {current_iter}: the loss ({total.item():g}) or the norm of its gradient ({norm.item():g}) is '
-            'not finite, though the images are. Resume from the last checkpoint with a lower train.optim_g.lr.'
-        )
 
     @master_only
     def _show_progress(self, current_iter: int) -> None:

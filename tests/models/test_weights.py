@@ -103,3 +103,21 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     torch.save([1, 2, 3], path)
     with pytest.raises(UserError, match=r'net\.pth'):
         load_weights(network(), str(path))
+
+
+def test_named_parts_start_anew_and_the_rest_must_fit(tmp_path):
+    path = str(tmp_path / 'net.pth')
+    source = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 12, 3))
+    torch.save({'params': source.state_dict()}, path)
+    target = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 27, 3))
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    with pytest.raises(UserError, match=r'wrongly shaped: 1\.'):
+        load_weights(target, path)
+    assert load_weights(target, path, anew=['1']) == ['1.weight', '1.bias']
+    for key, value in target.state_dict().items():
+        assert torch.equal(value, before[key] if key.startswith('1.') else source.state_dict()[key])
+    with pytest.raises(UserError, match=r"no part 'upsampler'\. Its parts: 0, 1\."):
+        load_weights(target, path, anew=['upsampler'])
+    other = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 12, 3))
+    with pytest.raises(UserError, match=r'wrongly shaped: 0\.'):
+        load_weights(other, path, anew=['1'])
