@@ -1,4 +1,4 @@
-"""Weights between the published key names of DeepRFTv2 and ours.
+"""Weights between the published key names of DeepRFTv2, ATD and ATD + FKE, and ours.
 
     python -m deeprftv2_arch.convert IN OUT
 
@@ -18,9 +18,15 @@ from torch import Tensor
 
 from deeprftv2_arch.checkpoint import read_checkpoint, save_checkpoint
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.published_keys import from_published, is_published, read_options, to_published
+from deeprftv2_arch.published_keys import (
+    from_published,
+    is_published,
+    network_type,
+    read_options,
+    to_published,
+)
 
-__all__ = ['convert_checkpoint', 'from_published', 'is_published', 'read_options', 'to_published']
+__all__ = ['convert_checkpoint', 'from_published', 'is_published', 'network_type', 'read_options', 'to_published']
 
 
 def convert_checkpoint(content: Mapping[str, Any]) -> tuple[dict[str, dict[str, Tensor]], str]:
@@ -35,7 +41,7 @@ def convert_checkpoint(content: Mapping[str, Any]) -> tuple[dict[str, dict[str, 
         they have now.
 
     Raises:
-        UserError: The content is no weights of DeepRFTv2.
+        UserError: The content is no weights of these networks.
     """
     nested = {key: value for key, value in content.items() if isinstance(value, Mapping)}
     groups = {
@@ -51,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line: convert a file in the direction that its keys ask for."""
     parser = argparse.ArgumentParser(
         prog='python -m deeprftv2_arch.convert',
-        description='Convert a checkpoint of DeepRFTv2 between the published key names and ours.',
+        description='Convert a checkpoint of DeepRFTv2, ATD or ATD + FKE between the published key names and ours.',
     )
     parser.add_argument('source', metavar='IN', help='checkpoint to read; its keys tell the direction')
     parser.add_argument('target', metavar='OUT', help='checkpoint to write; must not exist yet')
@@ -63,8 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
     counts = ', '.join(f'{len(weights)} tensors under {name!r}' for name, weights in groups.items())
     print(f'Wrote {args.target} with {"our" if names == "ours" else "the published"} names: {counts}.')
     if names == 'ours':
-        options = read_options(to_published(next(iter(groups.values()))))
-        print('network_g:\n  type: DeepRFTv2\n' + ''.join(f'  {key}: {value}\n' for key, value in options.items()))
+        published = to_published(next(iter(groups.values())))
+        options = {'type': network_type(published)} | read_options(published)
+        print('network_g:\n' + ''.join(f'  {key}: {value}\n' for key, value in options.items()))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,8 @@
 """Networks that an option file can name under `network_g.type`."""
 
+from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
+from deeprftv2_arch.archs.bicubic_arch import Bicubic
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
+from deeprftv2_arch.archs.identity_arch import Identity
 
-__all__ = ['DeepRFTv2']
+__all__ = ['ATD', 'ATDFKE', 'Bicubic', 'DeepRFTv2', 'Identity']

@@ -42,12 +42,13 @@ class FourierWindows(nn.Module):
         size: Side of a window in pixels; a map not larger than this is taken whole. None for never.
         overlap: Pixels shared by neighbours in evaluation mode, where windows are blended. In training mode they are
             hard.
+        rounded: See :class:`Windows`.
     """
 
-    def __init__(self, size: int | None, overlap: int) -> None:
+    def __init__(self, size: int | None, overlap: int, rounded: bool = True) -> None:
         super().__init__()
         self.hard = None if size is None else Windows(size)
-        self.blended = None if size is None else Windows(size, overlap)
+        self.blended = None if size is None else Windows(size, overlap, rounded)
 
     def _current(self, height: int, width: int) -> Windows | None:
         windows = self.hard if self.training else self.blended
@@ -175,6 +176,7 @@ class FourierKernelEstimator(nn.Module):
         first: Whether this is the first of a chain: then no residuals come in.
         window: Take the spectrum in windows of this many pixels where the map is larger; None for the whole map.
         overlap: Pixels shared by neighbouring windows in evaluation mode.
+        rounded: Round their blending weights to float32 for maps in float64 too, like the published deblurring network.
 
     Example:
         >>> estimator = FourierKernelEstimator(channels=8)
@@ -193,10 +195,11 @@ class FourierKernelEstimator(nn.Module):
         first: bool = True,
         window: int | None = None,
         overlap: int = 0,
+        rounded: bool = True,
     ) -> None:
         super().__init__()
         self.first = first
-        windows = FourierWindows(window, overlap)
+        windows = FourierWindows(window, overlap, rounded)
         last = LEVELS - 1
         self.levels = nn.ModuleList(
             ResidualLevel(

@@ -33,6 +33,7 @@ class Windows:
         overlap: None gives hard windows: neighbours do not overlap, and where the last one had to be moved back only
             its uncovered part counts. A number of pixels gives blended windows: neighbours share that many pixels and
             cross-fade linearly, end points included; the last pair shares what is left over.
+        rounded: Round the blending weights to float32 for maps in float64 too, like the published deblurring network.
 
     Where a last window that was moved far back meets two others, the weights are divided by their sum, so that they add
     up to one everywhere. (The published tiles do not, at such sizes.)
@@ -43,6 +44,7 @@ class Windows:
 
     size: int
     overlap: int | None = None
+    rounded: bool = True
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -56,7 +58,7 @@ class Windows:
 
     def split(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N * T, C, h, w): the T windows of each map, row by row, with h = min(H, size)."""
-        parts = [x[..., y, x_] for y, x_ in self._slices(*x.shape[-2:])]
+        parts = [x[..., y, x_] for y, x_ in self.slices(*x.shape[-2:])]
         return torch.stack(parts, dim=1).flatten(0, 1)
 
     def merge(self, parts: Tensor | Iterable[Tensor], height: int, width: int) -> Tensor:
@@ -68,7 +70,7 @@ class Windows:
             height: Height of the maps.
             width: Width of the maps.
         """
-        slices = self._slices(height, width)
+        slices = self.slices(height, width)
         if isinstance(parts, Tensor):
             parts = parts.unflatten(0, (-1, len(slices))).unbind(1)
         merged = None
@@ -80,7 +82,9 @@ class Windows:
             merged[..., y, x] += part * (rows[row][:, None] * columns[column])
         return merged
 
-    def _slices(self, height: int, width: int) -> list[tuple[slice, slice]]:
+    def slices(self, height: int, width: int) -> list[tuple[slice, slice]]:
+        """Rows and columns of each window, row by row."""
+
         def along(length: int) -> list[slice]:
             size = min(length, self.size)
             return [slice(start, start + size) for start in self._starts(length)]
@@ -95,15 +99,17 @@ class Windows:
     def _weights(self, length: int, like: Tensor) -> list[Tensor]:
         """One weight vector per window along an axis; they sum to one at every pixel."""
         size, starts = min(length, self.size), self._starts(length)
-        # Rounded to float32 whatever the map's type is, like the published weights.
-        weights = [torch.ones(size, device=like.device) for _ in starts]
+        precision = torch.float64 if like.dtype == torch.float64 and not self.rounded else torch.float32
+        weights = [torch.ones(size, dtype=precision, device=like.device) for _ in starts]
         for index in range(1, len(starts)):
             shared = starts[index - 1] + size - starts[index]
             if self.overlap is None:
                 weights[index][:shared] = 0
             elif shared > 0:
-                # A single shared pixel has no two ends: both windows count half.
-                ramp = torch.linspace(0, 1, shared, device=like.device) if shared > 1 else like.new_full((1,), 0.5)
+                ramp = torch.linspace(0, 1, shared, dtype=precision, device=like.device)
+                if shared == 1:
+                    # A single shared pixel has no two ends: both windows count half.
+                    ramp.fill_(0.5)
                 weights[index][:shared] *= ramp
                 weights[index - 1][size - shared :] *= ramp.flip(0)
         weights = [weight.to(like.dtype) for weight in weights]

@@ -17,7 +17,7 @@ from deeprftv2_arch.losses.frequency_loss import frequency_distance
 from deeprftv2_arch.nn import memory
 from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.reversible import Slots
-from deeprftv2_arch.published_keys import published_key
+from deeprftv2_arch.published_keys.deeprftv2 import published_key
 
 GOLDEN = load('networks')
 PLAIN = [['naf'] * 3] * 2

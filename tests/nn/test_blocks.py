@@ -12,7 +12,7 @@ from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock, turn_back
 from deeprftv2_arch.nn.stack import BlockStack
 from deeprftv2_arch.nn.vsblock import SelectiveScan2d, VSBlock
-from deeprftv2_arch.published_keys import published_block_key
+from deeprftv2_arch.published_keys.deeprftv2 import published_block_key
 
 GOLDEN = load('modules')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 
+import numpy as np
 import pytest
 import torch
 from published import TOLERANCE, distance, fill, load
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from deeprftv2_arch.nn import fke
 from deeprftv2_arch.nn.fke import FourierKernelEstimator, KernelConvolution
-from deeprftv2_arch.published_keys import published_fke_key
+from deeprftv2_arch.published_keys.deeprftv2 import published_fke_key
 
 GOLDEN = load('modules')
 
@@ -49,8 +50,12 @@ class FixedHead(torch.nn.Module):
 @pytest.mark.parametrize('size', [(8, 8), (7, 9), (5, 6), (1, 1), (1, 4)])
 @torch.no_grad()
 def test_the_kernel_is_convolved_with_the_feature(size: tuple[int, int]) -> None:
-    """Against a convolution in space with circular borders, for odd and even sizes."""
-    channels, feature = 3, torch.rand(1, 3, *size, dtype=torch.float64)
+    """Against a convolution in space with circular borders; odd sides are made even by mirroring."""
+    channels, odd = 3, torch.rand(1, 3, *size, dtype=torch.float64)
+    feature = torch.from_numpy(
+        np.pad(odd, [(0, 0), (0, 0), *((0, side % 2) for side in size)], mode='reflect')  # repeats a single pixel
+    )
+    size, (height, width) = feature.shape[-2:], size
     kernels = torch.rand(channels, *size, dtype=torch.float64)
     convolution = KernelConvolution(channels, fke.FourierWindows(None, 0)).double()
     torch.nn.init.dirac_(convolution.project.weight)
@@ -62,7 +67,7 @@ def test_the_kernel_is_convolved_with_the_feature(size: tuple[int, int]) -> None
         kernels.flip(-2, -1)[:, None],
         groups=channels,
     )
-    torch.testing.assert_close(convolution(feature, torch.empty(0)), expected)
+    torch.testing.assert_close(convolution(odd, torch.empty(0)), expected[..., :height, :width])
 
 
 def test_windows_are_hard_in_training_and_blended_in_evaluation() -> None:
@@ -86,6 +91,19 @@ def test_residuals_must_fit_the_place_in_the_chain() -> None:
         FourierKernelEstimator(4)(feature, image, output.residuals)
     with pytest.raises(ValueError, match='needs the residuals'):
         FourierKernelEstimator(4, first=False)(feature, image)
+
+
+def test_an_estimator_without_an_image_returns_the_same_feature() -> None:
+    alone, with_image = FourierKernelEstimator(4, image_channels=None), FourierKernelEstimator(4)
+    alone.load_state_dict({key: value for key, value in with_image.state_dict().items() if 'tail' not in key})
+    feature, image = torch.rand(2, 4, 9, 6), torch.rand(2, 3, 9, 6)
+    output, expected = alone(feature), with_image(feature, image)
+    assert output.image is None
+    torch.testing.assert_close(output.feature, expected.feature, rtol=0, atol=0)
+    with pytest.raises(ValueError, match='takes no image'):
+        alone(feature, image)
+    with pytest.raises(ValueError, match='needs the blurred image'):
+        with_image(feature)
 
 
 def test_the_example_in_the_documentation_runs() -> None:

@@ -123,6 +123,11 @@ def is_published(state: Mapping[str, Any]) -> bool:
     return any(key.startswith(PREFIX) for key in state)
 
 
+def network_type(state: Mapping[str, Any]) -> str:
+    """What `network_g.type` must be for published weights."""
+    return 'DeepRFTv2'
+
+
 def read_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read off published weights how :class:`DeepRFTv2` must be built for them.
 
@@ -190,5 +195,9 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: A key has no published name.
     """
-    named = {published_key(key): tensor for key, tensor in state.items()}
-    return {name: tensor[None] if name.endswith(_WITH_DIRECTION) else tensor for name, tensor in named.items()}
+    return add_direction({published_key(key): tensor for key, tensor in state.items()})
+
+
+def add_direction(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the weights of the scan, under their published names, the leading axis that the published ones have."""
+    return {key: tensor[None] if key.endswith(_WITH_DIRECTION) else tensor for key, tensor in state.items()}
