@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,9 @@ class PairedDataset(Dataset):
         UserError: If a key, a folder, a list or a pairing is wrong.
     """
 
+    takes_samples = True
+    """Whether items can be asked for by a Sample; the training's loader looks for this."""
+
     def __init__(self, opt: Mapping[str, Any], keys: tuple[str, ...] = (), scale: int = 1) -> None:
         self.where = dataset_place(opt)
         reject_unknown_keys(opt, SOURCE_KEYS + PAIR_KEYS + _LOADER_KEYS + keys, self.where)
@@ -68,6 +72,12 @@ class PairedDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the good images, in order, below their root and without suffix: as folders and LMDBs share them."""
+        paths = (pair.gt.removeprefix(self.images.roots['gt']) for pair in self.images.pairs)
+        return [os.path.splitext(path)[0].lstrip('/' + os.sep) for path in paths]
 
     def __getitem__(self, sample: int | Sample) -> dict[str, Tensor | str | tuple[int, int]]:
         """Return one pair.

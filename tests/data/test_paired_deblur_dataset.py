@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,15 +14,10 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from deeprftv2_arch.data import PairedDeblurDataset
 from deeprftv2_arch.data.augmentation import random_crop, random_symmetry
+from deeprftv2_arch.data.sampling import Sample
 from deeprftv2_arch.errors import UserError
 
 ABSENT = object()
-
-
-class Sample(NamedTuple):
-    index: int
-    gt_size: tuple[int, int] | None
-    seed: int
 
 
 def options(folders, phase: str = 'train', **others) -> dict:
@@ -186,6 +180,19 @@ class TestSamples:
         assert dataset[Sample(0, (8, 8), 0)]['lq'].shape == (3, 8, 8)
         with pytest.raises(UserError, match=r'gt_size is missing.*train\.stages'):
             dataset[0]
+
+
+def test_names_do_not_depend_on_where_the_data_lie(write_pairs, as_lmdb, tmp_path):
+    folders = write_pairs(count=2)
+    assert PairedDeblurDataset(options(folders)).names == ['000', '001']
+    databases = as_databases(folders, as_lmdb)
+    assert PairedDeblurDataset(options(databases, io_backend={'type': 'lmdb'})).names == ['000', '001']
+    for root in (f'{tmp_path}/set/', str(tmp_path)):
+        listed = tmp_path / 'list.txt'
+        inside = 'set/' * (root == str(tmp_path))
+        listed.write_text(f'{inside}sharp/001.png {inside}blur/001.png\n')
+        names = PairedDeblurDataset(options(folders._replace(lq=root, gt=root), meta_info_file=str(listed))).names
+        assert names == [f'{inside}sharp/001']
 
 
 class TestPadding:
@@ -381,7 +388,7 @@ def test_file_that_vanished_is_named(write_pairs):
         ({'gt_size': None}, r'gt_size: expected an integer'),
         ({'gt_size': 0}, r'gt_size: expected an integer'),
         ({'dataroot_lq': None}, 'dataroot_lq: expected text'),
-        ({'scale': 2}, 'scale must be 1'),
+        ({'scale': 2}, 'scale: .*must be 1'),
         ({'io_backend': {'type': 'memcached'}}, "expected disk or lmdb, got 'memcached'"),
         ({'io_backend': {'type': 'disk', 'lock': True}}, "io_backend: unknown key 'lock'"),
         ({'io_backend': {'type': 'lmdb'}, 'recursive': True}, 'recursive are for folders'),
