@@ -19,6 +19,7 @@ from torch import distributed as dist
 
 from deeprftv2_arch import registration, toolbox
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.nn.selective_scan import BackendError
 from deeprftv2_arch.options.command_line import CommandLine
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -187,7 +188,7 @@ def explain(error: Exception) -> str | None:
     Returns:
         A message, or None: then the traceback is what the user, or we, must read.
     """
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | BackendError):
         return _message(error)
     if isinstance(error, torch.OutOfMemoryError):
         return f'The GPU has too little memory: train with a smaller batch or crop, test with tiles. {error}'

@@ -6,6 +6,6 @@ CUDA. `selective_scan` picks the fastest one that can run; `available_backends` 
 
 from __future__ import annotations
 
-from deeprftv2_arch.nn.selective_scan.dispatch import available_backends, selective_scan
+from deeprftv2_arch.nn.selective_scan.dispatch import BackendError, available_backends, selective_scan
 
-__all__ = ['available_backends', 'selective_scan']
+__all__ = ['BackendError', 'available_backends', 'selective_scan']

@@ -27,6 +27,10 @@ _MODULES = {
 _announced: set[str] = set()
 
 
+class BackendError(ValueError):
+    """A backend was asked for by name that is unknown or cannot run here; the message says which ones can."""
+
+
 @cache
 def _load(name: str) -> tuple[ModuleType | None, str]:
     """The module of a backend, imported when first asked for (Numba takes a second), or None and why not."""
@@ -61,7 +65,7 @@ def _choose(backend: str | None, device: torch.device, dtype: torch.dtype) -> st
     reason = _unusable_reason(forced, device, dtype) if forced in _MODULES else 'no such backend'
     if reason:
         choices = ', '.join(available_backends(device, dtype))
-        raise ValueError(
+        raise BackendError(
             f'selective_scan: {origin} asks for {forced!r}, which cannot run on {device.type} in {dtype}: {reason}. '
             f'Choices here: {choices}.'
         )
@@ -105,6 +109,7 @@ def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
             raise ValueError(f'selective_scan: {name} must be real floating point, but is {tensor.dtype}')
 
 
+@torch.compiler.disable(reason='its backends are compiled already, and read the memory of their arguments')
 def selective_scan(
     u: Tensor,
     delta: Tensor,
@@ -143,7 +148,8 @@ def selective_scan(
         y (B, L, D), in u's dtype.
 
     Raises:
-        ValueError: A shape, dtype or device does not fit, or the backend asked for is unknown or cannot run here.
+        ValueError: A shape, dtype or device does not fit.
+        BackendError: The backend asked for is unknown or cannot run here.
 
     Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", section 3.2.
     """
