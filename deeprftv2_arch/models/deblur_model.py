@@ -6,6 +6,7 @@ import inspect
 import math
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -181,7 +182,8 @@ class DeblurModel(CheckpointedModel):
         restored = []
         for number, (lq, gt) in enumerate(batches, 1):
             with self._gradients_stay_here() if number < len(batches) else nullcontext():
-                outputs = self.net_g(lq, return_all=True) if self.returns_all else [[self.net_g(lq)]]
+                run = partial(self.precision['train'].run, self.net_g, lq)
+                outputs = run(return_all=True) if self.returns_all else [[run()]]
                 share = len(lq) / len(self.lq)
                 terms = {name: term * share for name, term in supervise(self.criteria, outputs, gt).items()}
                 torch.stack(list(terms.values())).sum().backward()

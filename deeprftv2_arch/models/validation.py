@@ -11,11 +11,13 @@ import torch
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import tensor2img
+from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.picture_file import write_picture
+from deeprftv2_arch.models.precision import Precision
 
 
 class ValidatedModel(SRModel):
@@ -23,7 +25,13 @@ class ValidatedModel(SRModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.names: dict[str, list[str]] = {}
+        self.precision = {phase: Precision.from_options(opt.get(phase), phase) for phase in ('train', 'val')}
         super().__init__(opt)
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Bring a network to its device, in the memory layout and compiled as the options have it."""
+        self.precision['train' if self.is_train else 'val'].prepare(net, self.device)
+        return super().model_to_device(net)
 
     # The images at hand
 
@@ -58,7 +66,7 @@ class ValidatedModel(SRModel):
         was_training = net.training
         net.eval()
         try:
-            self.output = net(self.lq)
+            self.output = self.precision['val'].run(net, self.lq)
         finally:
             net.train(was_training)
 

@@ -107,6 +107,12 @@ TOOLBOX_TRAIN = (
 FOREIGN_TRAIN = Section(
     'train', TOOLBOX_TRAIN, 'Of all models. A model of BasicSR reads more, not judged here.', unknown='allowed'
 )
+PRECISION = (
+    Key('amp', str | None, '`bfloat16`: mixed precision. ~: float32.', None),
+    Key('tf32', bool | None, "TF32 in products and convolutions on NVIDIA GPUs; ~ for torch's own setting.", None),
+    Key('channels_last', bool, 'Weights and images channels-last in memory; for networks other than ours.', False),
+    Key('compile', bool, 'torch.compile: minutes at the start, faster iterations.', False),
+)
 DEBLUR_TRAIN = Section(
     'train',
     (
@@ -118,6 +124,7 @@ DEBLUR_TRAIN = Section(
         Key('pixel_opt', Part | None, 'Loss on pixels: `type` and arguments. At least one loss is needed.', None),
         Key('fft_opt', Part | None, 'Loss on frequencies.', None),
         Key('perceptual_opt', Part | None, 'Loss on features of a network.', None),
+        *PRECISION,
     ),
     reader='DeblurModel',
 )
@@ -137,7 +144,7 @@ VAL_KEYS = (
     Key('metrics', Part | None, 'Scores, by a name of your choice.', None),
 )
 FOREIGN_VAL = Section('val', VAL_KEYS, unknown='allowed')
-DEBLUR_VAL = Section('val', VAL_KEYS, 'Absent: no validation.', reader='DeblurModel')
+DEBLUR_VAL = Section('val', (*VAL_KEYS, *PRECISION), 'Absent: no validation.', reader='DeblurModel')
 LOGGER_KEYS = (
     Key('print_freq', Iterations, 'Iterations between lines of the log.', needed='train', at_least=1),
     Key('save_checkpoint_freq', Iterations, 'Iterations between checkpoints.', needed='train', at_least=1),
