@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -247,8 +247,7 @@ class DeepRFTv2(nn.Module):
     def _restore_tiles(self, images: list[Tensor], tiles: list[Windows], return_all: bool) -> list[list[Tensor]]:
         """Tile every scale of the pyramid of the whole image, restore tile by tile, and blend every output."""
         sizes = [image.shape[-2:] for image in images]
-        tiled = [windows.split(image) for windows, image in zip(tiles, images, strict=True)]
-        tiled = [parts.unflatten(0, (len(images[0]), -1)).unbind(1) for parts in tiled]
+        tiled = (self._cut(image, windows) for image, windows in zip(images, tiles, strict=True))
         restored = (self._restore(list(parts), return_all) for parts in zip(*tiled, strict=True))
         if not return_all:
             # One tile after the other: only the restored image grows with the image.
@@ -257,6 +256,11 @@ class DeepRFTv2(nn.Module):
             [windows.merge(parts, *size) for parts in zip(*outputs, strict=True)]
             for windows, size, outputs in zip(tiles, sizes, zip(*restored, strict=True), strict=True)
         ]
+
+    @staticmethod
+    def _cut(image: Tensor, windows: Windows) -> Iterator[Tensor]:
+        for rows, columns in windows.slices(*image.shape[-2:]):
+            yield image[..., rows, columns].contiguous(memory_format=torch.channels_last)
 
     def _tiles(self, size: int) -> list[Windows]:
         overlap = self.tile_overlap
