@@ -23,6 +23,7 @@ from deeprftv2_arch.checkpoint import read_checkpoint
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.checkpointing import CheckpointedModel
 from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
+from deeprftv2_arch.models.precision import PRECISION_KEYS
 from deeprftv2_arch.models.progress import TrainingBar
 from deeprftv2_arch.models.supervision import supervise
 from deeprftv2_arch.models.weights import load_weights
@@ -33,7 +34,7 @@ LOSSES = {'pixel_opt': 'l_pix', 'fft_opt': 'l_fft', 'perceptual_opt': 'l_percep'
 """Name in the log of each loss that an option file can ask for."""
 
 _TRAIN_KEYS = (*LOSSES, 'total_iter', 'warmup_iter', 'optim_g', 'scheduler', 'grad_clip', 'ema_decay')
-_TRAIN_KEYS += ('stages', 'accumulate', 'max_bad_steps')
+_TRAIN_KEYS += ('stages', 'accumulate', 'max_bad_steps', *PRECISION_KEYS)
 
 MAX_BAD_STEPS = 10
 """How many steps in a row may be skipped, unless `train.max_bad_steps` says otherwise."""
@@ -54,6 +55,8 @@ class DeblurModel(CheckpointedModel):
     * ``train.scheduler``: ``CosineAnnealingLR`` (default) with ``T_max`` (default ``total_iter``) and ``eta_min``
       (default 1e-7), stepped every iteration; or a scheduler of the toolbox.
     * ``train.grad_clip``: largest 2-norm of the whole gradient, default 0.01; 0 for none.
+    * ``train.amp``, ``train.tf32``, ``train.channels_last``, ``train.compile``, and the same under ``val``: see
+      :class:`~deeprftv2_arch.models.precision.Precision`.
     * ``train.ema_decay``: decay of a running mean of the weights, default 0 for none.
     * ``train.stages``: crops and batches of a progressive training, see :func:`~deeprftv2_arch.stages.read_stages`; or
       ``train.accumulate``: micro batches of one step, default 1. Iterations are steps of the optimizer.

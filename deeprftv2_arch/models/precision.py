@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.nn.nafblock import NAFBlock
+from deeprftv2_arch.nn.precision import at_least_float32
 
 FLAGS = ('tf32', 'channels_last', 'compile')
 PRECISION_KEYS = ('amp', *FLAGS)
@@ -86,7 +87,7 @@ class Precision:
             get_root_logger().info(f'Options of {self.where}: the network runs in {self}.')
 
     def run(self, net: nn.Module, image: Tensor, **arguments: Any) -> Any:
-        """Call a network on (N, C, H, W) images; what it returns, also in nested lists, is turned into float32.
+        """Call a network on (N, C, H, W) images; what it returns, also in nested lists, is in float32 at least.
 
         TF32 is a setting of the whole process, and training and validation take turns in one. So it is set before
         every call; backward has what the call before it had.
@@ -97,7 +98,7 @@ class Precision:
             image = image.contiguous(memory_format=torch.channels_last)
         with torch.autocast(image.device.type, torch.bfloat16) if self.amp else nullcontext():
             output = net(image, **arguments)
-        return _to_float32(output)
+        return _outputs_at_least_float32(output)
 
     def __str__(self) -> str:
         """In words, for the log."""
@@ -127,5 +128,7 @@ def _require_compiler(device: torch.device, key: str) -> None:
         raise UserError(f'{key}: torch.compile does not work on this machine ({reason}). Remove the key.') from error
 
 
-def _to_float32(output: Any) -> Any:
-    return output.float() if isinstance(output, Tensor) else type(output)(_to_float32(part) for part in output)
+def _outputs_at_least_float32(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return at_least_float32(output)
+    return type(output)(_outputs_at_least_float32(part) for part in output)
