@@ -16,10 +16,11 @@ class BlockStack(nn.Sequential):
     """The blocks of one level.
 
     Args:
-        kind: ``naf`` or ``nafevs``; with ``local`` before it, the channel attention pools over a sliding window.
+        kind: ``naf`` or ``nafevs``; ``localnaf`` and ``localnafevs`` are the same and insist on a training size.
         channels: Number of channels C.
         depth: Number of blocks, 0 for none.
-        train_size: Side of the training crops at this level in pixels, for the local kinds.
+        train_size: Side of the training crops at this level in pixels: the channel attention pools over a sliding
+            window of 1.5 times as much. None pools over the whole map.
         scan_window: Hard windows of the scan at this level in pixels, for ``localnafevs``.
 
     Shape:
@@ -37,7 +38,7 @@ class BlockStack(nn.Sequential):
         local, base = kind.startswith('local'), kind.removeprefix('local')
         if local and train_size is None:
             raise ValueError(f'block type {kind!r} pools over a window of the training size: set train_size')
-        kernel = int(POOL_MARGIN * train_size) if local else None
+        kernel = None if train_size is None else int(POOL_MARGIN * train_size)
         if base == 'naf':
             blocks = [NAFBlock(channels, kernel) for _ in range(depth)]
         else:

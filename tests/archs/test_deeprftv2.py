@@ -244,6 +244,28 @@ def test_automatic_tiles_are_those_of_the_size_that_fits(
 
 
 @torch.no_grad()
+def test_whole_tiles_and_local_pooling_are_modes_of_one_set_of_weights(caplog: pytest.LogCaptureFixture) -> None:
+    weights, x = tiny().state_dict(), torch.rand(1, 3, 48, 40)
+    modes = {
+        'Restoring whole images.': {},
+        'Restoring blended tiles of 32 pixels that share 8.': {'tile': 32},
+        'Restoring whole images, local pooling (TLC) for training size 16.': {'train_size': 16},
+    }
+    restored = []
+    for told, options in modes.items():
+        net = tiny(**options).eval()
+        net.load_state_dict(weights)
+        caplog.clear()
+        with caplog.at_level(logging.INFO, 'deeprftv2_arch'):
+            restored += [net(x), net(x)]
+        assert [record.getMessage() for record in caplog.records if 'Restoring' in record.getMessage()] == [told]
+    assert all(torch.equal(*pair) for pair in zip(restored[::2], restored[1::2], strict=True))
+    assert not any(torch.allclose(restored[0], other, atol=1e-4) for other in (restored[2], restored[4]))
+    # Within the window, 1.5 times the training size, pooling is that of the whole map.
+    assert torch.equal(net(x[..., :24, :24]), tiny().eval()(x[..., :24, :24]))
+
+
+@torch.no_grad()
 def test_tiles_of_a_network_that_returns_its_input_return_the_input_at_every_size() -> None:
     net = DeepRFTv2(width=1, num_blocks=[0, 0], block_types=[['naf'] * 2] * 2, fke=False, tile=16, tile_overlap=8)
     for parameter in net.parameters():
