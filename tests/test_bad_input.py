@@ -176,6 +176,49 @@ def test_empty_validation_set_folder(train, options, tmp_path):
     check(train(options), tmp_path, tmp_path / 'empty' / 'gt', 'holds no images')
 
 
+SMALL = {'type': 'DeepRFTv2', 'width': 4, 'num_blocks': [0, 0], 'block_types': [['naf', 'naf']], 'num_columns': 1}
+
+
+@pytest.mark.parametrize(
+    ('tile', 'overlap', 'words'),
+    [
+        (64, 64, ['overlap must be in [0, 64)', 'got 64']),
+        (32, 48, ['overlap must be in [0, 32)', 'got 48']),
+        (-64, 0, ['tile must be a positive multiple of 2', 'got -64']),
+        (63, 16, ['tile must be a positive multiple of 2', 'got 63']),
+    ],
+)
+def test_tiles_that_cannot_be(train, options, tmp_path, tile, overlap, words):
+    options['network_g'] = {**SMALL, 'tile': tile, 'tile_overlap': overlap}
+    check(train(options), tmp_path, 'network_g', *words)
+
+
+@pytest.mark.parametrize(
+    ('backend', 'reason'),
+    [
+        ('nimba', 'no such backend'),
+        ('triton', 'it computes float32 on CUDA'),
+        ('mamba_ssm', 'it computes float32 on CUDA'),
+    ],
+)
+def test_scan_backend_that_cannot_run(train, options, tmp_path, monkeypatch, backend, reason):
+    monkeypatch.setenv('DEEPRFTV2_SCAN', backend)
+    options['network_g'] = SMALL
+    words = ('environment variable DEEPRFTV2_SCAN', repr(backend), 'cpu', reason, 'Choices here: numba, wide, reference')
+    check(train(options), tmp_path, *words)
+
+
+def test_sizes_of_crops_and_images_are_never_in_the_way(train, options):
+    options['network_g'] = SMALL
+    options['datasets']['train']['gt_size'] = 33
+    assert train(options).code == 0
+
+
+def test_float16(train, options, tmp_path):
+    options['train']['amp'] = 'float16'
+    check(train(options), tmp_path, 'train.amp: float16 is refused', '65,504', 'bfloat16')
+
+
 def test_checkpoint_of_another_network(train, options, tmp_path):
     path = tmp_path / 'other.pth'
     torch.save({'params': torch.nn.Conv2d(3, 3, 3).state_dict()}, path)
