@@ -205,6 +205,36 @@ print('done')
     assert done.stdout == 'done\n', done.stderr
 
 
+@pytest.mark.skipif(importlib.util.find_spec('triton') is None, reason='triton is not installed')
+def test_triton_kernels_become_machine_code_without_a_gpu(tmp_path: Path) -> None:
+    script = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from deeprftv2_arch.nn.selective_scan import triton_cuda as kernels
+
+sizes = {'N': 8, 'STATES': 8, 'BLOCK': kernels._BLOCK}
+chunk = {'CHUNK': kernels._CHUNK}
+work = [
+    (kernels._chunk_forward, {**sizes, **chunk, 'OUTPUT': False}, 1),
+    (kernels._chunk_forward, {**sizes, **chunk, 'OUTPUT': True}, 1),
+    (kernels._join_chunks, {**sizes, 'REVERSE': True}, 1),
+    (kernels._chunk_adjoint, {**sizes, **chunk}, 1),
+    (kernels._chunk_gradients, {**chunk, 'N': 8, 'BLOCK': kernels._BLOCK}, 4),
+]
+for capability in (80, 90):  # A100, H100
+    for kernel, constants, warps in work:
+        types = {name: '*fp32' if name.endswith('_ptr') else 'i32' for name in kernel.arg_names}
+        types.update(dict.fromkeys(constants, 'constexpr'))
+        source = ASTSource(kernel, types, constants)
+        made = triton.compile(source, target=GPUTarget('cuda', capability, 32), options={'num_warps': warps})
+        assert len(made.asm['cubin']) > 1000
+print('done')
+"""
+    done = run_python(script, TRITON_CACHE_DIR=str(tmp_path))
+    assert done.stdout == 'done\n', done.stderr
+
+
 def test_mamba_ssm_gets_its_own_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     def scan_of_the_package(u, delta, A, B, C, D, z=None, delta_bias=None, delta_softplus=False):
         assert delta_softplus
