@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ import deeprftv2_arch  # noqa: F401  # registers the names
 # isort: split
 from basicsr.utils.registry import ARCH_REGISTRY
 
+SMALL_ATD = {'width': 8, 'depths': [3, 2], 'heads': 2, 'window': 4, 'group': 16, 'tokens': 5, 'code_channels': 3}
 # Smallest options with all parts in use. A newly registered name without an entry fails the test.
 OPTIONS = {
     'DeepRFTv2': {
@@ -18,8 +21,12 @@ OPTIONS = {
         'block_types': [['naf', 'nafevs', 'nafevs'], ['naf', 'naf', 'naf']],
         'num_columns': 2,
     },
+    'ATD': {'upscale': 3, **SMALL_ATD},
+    'ATDFKE': {'upscale': 2, **SMALL_ATD},
 }
-OURS = [name for name, cls in ARCH_REGISTRY if cls.__module__.startswith('deeprftv2_arch.')]
+# They have nothing to train: test_reference_networks.py.
+REFERENCES = {'Bicubic', 'Identity'}
+OURS = [name for name, cls in ARCH_REGISTRY if cls.__module__.startswith('deeprftv2_arch.') and name not in REFERENCES]
 
 
 def test_something_is_registered() -> None:
@@ -34,15 +41,18 @@ def test_network(name: str) -> None:
         x = torch.rand(2, 3, height, width)
         kept = x.clone()
         output = net(x)
-        assert output.shape == x.shape
+        scale = OPTIONS[name].get('upscale', 1)
+        assert output.shape == (2, 3, scale * height, scale * width)
         assert output.isfinite().all()
         assert torch.equal(x, kept)
     with torch.no_grad():
         # Gates and gains that start at zero would hide missing gradients behind them.
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    outputs = net(torch.rand(1, 3, 13, 18), return_all=True)
-    sum(output.square().sum() for images in outputs for output in images).backward()
+    x = torch.rand(1, 3, 13, 18)
+    supervised = 'return_all' in signature(net.forward).parameters
+    outputs = [output for images in net(x, return_all=True) for output in images] if supervised else [net(x)]
+    sum(output.square().sum() for output in outputs).backward()
     silent = [key for key, parameter in net.named_parameters() if parameter.grad is None]
     assert silent == []
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
