@@ -291,7 +291,8 @@ class _Reversible(torch.autograd.Function):
         return None, None, None, None, None, *input_gradients, *parameter_gradients
 
 
-@torch.compiler.disable(reason='what is undone in backward cannot be traced; functions that are compiled stay so')
+# What is undone in backward cannot be traced. Functions inside that are compiled run compiled.
+@torch.compiler.disable
 def run_reversible(
     program: Callable[[Slots], None], maps: dict[str, Tensor], module: nn.Module
 ) -> list[tuple[str, Tensor]]:

@@ -109,7 +109,8 @@ def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
             raise ValueError(f'selective_scan: {name} must be real floating point, but is {tensor.dtype}')
 
 
-@torch.compiler.disable(reason='its backends are compiled already, and read the memory of their arguments')
+# The backends are compiled already, and read the memory of their arguments.
+@torch.compiler.disable
 def selective_scan(
     u: Tensor,
     delta: Tensor,
