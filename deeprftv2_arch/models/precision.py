@@ -114,11 +114,11 @@ def compile_network(net: nn.Module) -> None:
     Of our networks the blocks are compiled and not the whole: there are few different ones, so this takes minutes
     instead of hours, and the reversible columns, which no compiler follows, run compiled blocks too.
     """
-    # One compiled form for each width, map size, and with and without gradients; torch's own limit is 8.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
     blocks = [module for module in net.modules() if isinstance(module, NAFBlock)]
     for part in blocks or [net]:
         part.compile()
+    # A compiled form for each width and map size, with and without gradients: more than torch's own limit of 8.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
 
 
 def _require_compiler(device: torch.device, key: str) -> None:
