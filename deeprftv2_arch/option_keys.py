@@ -33,15 +33,16 @@ def reject_unknown_keys(options: Mapping[str, Any], known: Collection[str], wher
 
 
 def positive_integer(options: Mapping[str, Any], key: str, where: str) -> int:
-    """Read a required integer of at least 1.
+    """Read a required integer of at least 1; ``!!float 2e4`` is one.
 
     Raises:
         UserError: If the key is absent or holds something else.
     """
     value = options.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not is_whole or value < 1:
         raise UserError(f'{where}.{key}: expected an integer of at least 1, got {value!r}.')
-    return value
+    return int(value)
 
 
 def number(options: Mapping[str, Any], key: str, where: str) -> float:

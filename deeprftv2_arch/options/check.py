@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import nearest
 from deeprftv2_arch.options.findings import Finding, KeyPath
 from deeprftv2_arch.options.keys import File, Folder, Key, Section, as_yaml
@@ -39,6 +41,13 @@ class Checker:
         """Add a finding, unless something else is wrong with the same key."""
         if not self.is_wrong(path):
             self.findings.append(self.read.finding(path, message))
+
+    def report_error(self, error: UserError) -> None:
+        """Add what another part of this package found, at the key that its message begins with."""
+        begin, separator, message = str(error).partition(': ')
+        path = tuple(re.findall(r'\w+', begin))
+        is_key = bool(separator) and ' ' not in begin and path[0] in self.read.options
+        self.report(path if is_key else (), message if is_key else str(error))
 
     def is_wrong(self, path: KeyPath) -> bool:
         """Whether something was found at a key."""
@@ -71,9 +80,9 @@ class Checker:
         for key in section.keys:
             if key.name not in part and key.needed in needs and key.name not in suggested:
                 similar = difflib.get_close_matches(key.name, unknown, n=1)
-                reason = f' {key.meaning}' if key.meaning else ''
+                needed_by = f', but {section.reader} needs it' if section.reader else ''
                 instead = f' There is {similar[0]!r}: rename it, if it is meant.' if similar else ''
-                self.report((*path, key.name), f'missing.{reason or _needed_by(section)}{instead}')
+                self.report((*path, key.name), f'missing{needed_by}. {key.meaning}{instead}'.rstrip())
         for name, value in part.items():
             key = section.find(name)
             if key is not None:
@@ -97,8 +106,8 @@ class Checker:
             cutoff = {'wrong': 0.6, 'wrong if like a known one': ALIKE, 'allowed': 2}[section.unknown]
             if cutoff > 1:
                 continue
-            plain = [known for known in section.names if known not in ('type', '')]
-            similar = difflib.get_close_matches(name, plain, n=1, cutoff=cutoff)
+            examples = [known.replace('*', 'g') for known in section.names]  # of the patterns
+            similar = difflib.get_close_matches(name, examples, n=1, cutoff=cutoff)
             suggested += similar
             reader = f' for {section.reader}' if section.reader else ''
             if similar:
@@ -124,7 +133,3 @@ class Checker:
             self.report(path, f'there is no folder {os.path.abspath(place)}. Put the data there, or correct the path.')
         elif File in kinds and not place.is_file():
             self.report(path, f'there is no file {os.path.abspath(place)}.')
-
-
-def _needed_by(section: Section) -> str:
-    return f' {section.reader} needs it.' if section.reader else ' Add it.'

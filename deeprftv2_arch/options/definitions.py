@@ -117,6 +117,24 @@ DEBLUR_TRAIN = Section(
     'train',
     (
         *TOOLBOX_TRAIN,
+        Key(
+            'stages',
+            list[Part] | None,
+            'Progressive training: a list of stages, one after the other.',
+            None,
+            section=Section(
+                'train.stages',
+                (
+                    Key('gt_size', Size, 'Training crop in pixels.', needed='always', at_least=1),
+                    Key('total_batch', int, 'Images per step, of all processes.', needed='always', at_least=1),
+                    Key('iterations', Iterations, 'Length of the stage.', needed='always', at_least=1),
+                ),
+                'Their iterations add up to `total_iter`. `batch_size_per_gpu` is the most that a process takes at a '
+                'time: gradients are accumulated until `total_batch` is reached.',
+                reader='DeblurModel',
+            ),
+        ),
+        Key('accumulate', int | None, 'Batches per step of the optimizer, where there are no stages.', 1, at_least=1),
         Key('optim_g', Part | None, '`type`: a class of `torch.optim`; the other keys are its arguments.'),
         Key('scheduler', Part | None, 'Learning rate over time.'),
         Key('grad_clip', float, 'Largest 2-norm of the whole gradient; 0 for no limit.', 0.01, at_least=0),

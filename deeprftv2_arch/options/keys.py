@@ -63,11 +63,9 @@ class Key:
 
     def expected(self) -> str:
         """The values that are right, in words."""
-        ranges = [f'at least {self.at_least:g}'] * (self.at_least is not None)
-        ranges += [f'below {self.below:g}'] * (self.below is not None)
-        return ' '.join([describe(self.kind), 'of'] * bool(ranges) or [describe(self.kind)]) + (
-            f' {" and ".join(ranges)}' if ranges else ''
-        )
+        limits = [] if self.at_least is None else [f'at least {self.at_least:g}']
+        limits += [] if self.below is None else [f'below {self.below:g}']
+        return describe(self.kind, f' of {" and ".join(limits)}' if limits else '')
 
     def _in_range(self, number: float) -> bool:
         return (self.at_least is None or number >= self.at_least) and (self.below is None or number < self.below)
@@ -108,6 +106,8 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, option) for option in arguments)
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if kind is Any:
+        return True
     if kind is None or kind is types.NoneType:
         return value is None
     if kind is bool:
@@ -124,7 +124,7 @@ def fits(value: Any, kind: Any) -> bool:
         return isinstance(value, list | tuple) and _entries_fit(value, origin, arguments)
     if (origin or kind) in (dict, Mapping):
         return isinstance(value, Mapping)
-    return True
+    return isinstance(value, kind) if isinstance(kind, type) else True
 
 
 def _entries_fit(values: Sequence[Any], origin: Any, arguments: tuple[Any, ...]) -> bool:
@@ -133,20 +133,25 @@ def _entries_fit(values: Sequence[Any], origin: Any, arguments: tuple[Any, ...])
     return all(fits(value, arguments[0]) for value in values) if arguments else True
 
 
-def describe(kind: Any) -> str:
-    """A type in words: ``a whole number or ~``."""
+def describe(kind: Any, limits: str = '') -> str:
+    """A type in words: ``a whole number or ~``.
+
+    Args:
+        kind: The type, as an annotation.
+        limits: What to say after each number, such as `` of at least 1``.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return ' or '.join(map(describe, arguments))
+        return ' or '.join(describe(option, limits) for option in arguments)
     if origin is Literal:
         return ' or '.join(map(as_yaml, arguments))
     if origin is tuple and Ellipsis not in arguments:
-        return f'[{", ".join(map(describe, arguments))}]'
+        return f'[{", ".join(describe(entry, limits) for entry in arguments)}]'
     if (origin or kind) in (list, tuple, Sequence):
-        return f'a list ({describe(arguments[0])} each)' if arguments else 'a list'
+        return f'a list ({describe(arguments[0], limits)} each)' if arguments else 'a list'
     if (origin or kind) in (dict, Mapping):
         return 'keys of its own'
-    return _NAMES.get(kind, 'anything')
+    return _NAMES.get(kind, 'anything') + (limits if kind in (int, float, Iterations) else '')
 
 
 def as_yaml(value: Any) -> str:

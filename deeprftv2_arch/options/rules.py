@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.options.check import Checker
 from deeprftv2_arch.options.definitions import DATASETS, MODELS
+from deeprftv2_arch.stages import read_stages
 
 
 def check_rules(checker: Checker, launcher: str) -> None:
@@ -23,7 +25,7 @@ def check_rules(checker: Checker, launcher: str) -> None:
     if checker.is_train:
         _check_names_of_datasets(checker)
         _check_schedule(checker)
-        _check_stages(checker, count_processes(launcher))
+        _check_stages(checker, launcher)
         _check_losses(checker)
     elif checker.value('model_type') not in MODELS:
         val = checker.value('val', kind=Mapping) or {}
@@ -64,18 +66,27 @@ def _check_schedule(checker: Checker) -> None:
         checker.report((*path, 'T_max'), f'{end:g} is less than train.total_iter: {total:g}, where the curve must end.')
 
 
-def _check_stages(checker: Checker, processes: int) -> None:
-    stages = checker.value('train', 'stages', kind=list)
-    if stages is None or any(finding.path[:2] == ('train', 'stages') for finding in checker.findings):
+def _check_stages(checker: Checker, launcher: str) -> None:
+    """Stages must fill the training, and their batches be shared evenly: everything that is wrong with them."""
+    options, processes = checker.read.options, count_processes(launcher)
+    stages = checker.value('train', 'stages', kind=list) or []
+    if any(finding.path[:2] == ('train', 'stages') for finding in checker.findings):
         return
     total, iterations = checker.value('train', 'total_iter', kind=int | float), sum(s['iterations'] for s in stages)
-    if total is not None and iterations != total:
-        message = f'their iterations add up to {iterations:g}, but train.total_iter is {total:g}.'
+    if stages and total is not None and iterations != total:
+        message = f'their iterations add up to {iterations}, but train.total_iter is {total}.'
         checker.report(('train', 'stages'), message)
     for number, stage in enumerate(stages):
         if stage['total_batch'] % processes:
             message = f'{stage["total_batch"]} images cannot be shared evenly by {processes} processes.'
             checker.report(('train', 'stages', str(number), 'total_batch'), message)
+    if not checker.findings and checker.value('model_type') in MODELS:
+        num_gpu = torch.cuda.device_count() if options['num_gpu'] == 'auto' else options['num_gpu']
+        started = {'dist': launcher != 'none', 'world_size': processes, 'num_gpu': num_gpu}
+        try:
+            read_stages({**options, **started})
+        except UserError as error:
+            checker.report_error(error)
 
 
 def _check_losses(checker: Checker) -> None:
