@@ -89,11 +89,11 @@ def _check_out(plan: Plan, source: Path, out: Path) -> dict[str, Any] | None:
     inside, target = source.resolve(), out.resolve()
     if target == inside or target.is_relative_to(inside):
         raise UserError(f'--out {out} lies in --source {source}, where nothing is to be changed. Name another folder.')
-    if any(inside.is_relative_to(target / part) for part in plan.counts):
+    if any(inside.is_relative_to(target / folder) for folder in plan.folders):
         raise UserError(f'--source {source} lies where --out {out} puts its files. Name another folder as --out.')
     before = read_manifest(out)
     if before is None:
-        existing = [out / part for part in plan.counts if (out / part).exists()]
+        existing = [out / folder for folder in plan.folders if (out / folder).exists()]
         if existing:
             raise UserError(
                 f'{existing[0]} exists and was not made by this command ({out} has no {FILE}). Move it away, or name '
@@ -125,7 +125,7 @@ def _start(plan: Plan, source: Path, before: Mapping[str, Any] | None, allow_inc
         'options': dict(plan.options),
         'allow_incomplete': allow_incomplete,
         'counts': {**before['counts'], **counts},
-        'left_out': [entry for entry in before['left_out'] if entry['image'].split('/')[0] not in plan.counts],
+        'left_out': [entry for entry in before['left_out'] if entry['image'].split('/')[0] not in plan.folders],
         'folders': before['folders'],
         'lmdb': before['lmdb'],
     }

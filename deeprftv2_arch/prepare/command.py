@@ -11,9 +11,13 @@ from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.build import build
 from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
 from deeprftv2_arch.prepare.files import LINKS
+from deeprftv2_arch.prepare.srbench import plan_benchmark
+from deeprftv2_arch.prepare.sub_images import plan_sub_images
 from deeprftv2_arch.prepare.workers import default_workers
 
 USER_ERROR, INTERRUPTED = 2, 130
+SUPER_RESOLUTION = {'div2k': plan_sub_images, 'df2k': plan_sub_images, 'srbench': plan_benchmark}
+PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,14 +28,15 @@ def parser() -> argparse.ArgumentParser:
         'datasets/README.md says where each comes from. The download is never changed; an interrupted run goes on '
         'where it was when it is started again.',
     )
-    parser.add_argument('name', choices=tuple(SETS), help='the data set')
+    parser.add_argument('name', choices=tuple(PLANS), help='the data set')
     parser.add_argument('--source', type=Path, required=True, help='folder of the unpacked download, or of a flat copy')
     parser.add_argument('--out', type=Path, required=True, help='folder to fill, such as datasets/GoPro')
-    parser.add_argument('--parts', nargs='+', metavar='PART', help='train, val, test: only these (default: all)')
+    parser.add_argument('--parts', nargs='+', metavar='PART', help='only these: train, val, test; set5 and so on')
     parser.add_argument('--crops', action='store_true', help='cut training crops too (gopro, dpdd)')
     parser.add_argument(
         '--lmdb', action='store_true', help='make LMDBs too, for training of the crops if there are any'
     )
+    parser.add_argument('--scales', nargs='+', type=int, choices=(2, 3, 4), help='super-resolution (default: all)')
     parser.add_argument('--link', choices=LINKS, help='link to the files of the download instead of copying them')
     parser.add_argument('--bit-depth', type=int, choices=(8, 16), help='dpdd: of the files to be made (default: 8)')
     parser.add_argument('--indoor-list', type=Path, help='dpdd: names or numbers of the indoor test images')
@@ -57,7 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
     for option in ('indoor_list', 'outdoor_list', 'pairs'):
         if getattr(args, option) and not getattr(args, option).is_file():
             raise UserError(f'--{option.replace("_", "-")} {getattr(args, option)}: there is no such file.')
-    plan = plan_deblurring(args)
+    _check_kind(args)
+    plan = PLANS[args.name](args)
     build(
         plan,
         args.source,
@@ -66,6 +72,20 @@ def main(arguments: list[str] | None = None) -> None:
         lmdb=args.lmdb,
         allow_incomplete=args.allow_incomplete,
     )
+
+
+def _check_kind(args: argparse.Namespace) -> None:
+    """Refuse options that the set has no use for, and fill in the scales."""
+    if args.name not in SUPER_RESOLUTION:
+        if args.scales:
+            raise UserError('--scales is for the super-resolution sets.')
+        return
+    args.scales = args.scales or [2, 3, 4]
+    for option in ('crops', 'link', 'bit_depth', 'indoor_list', 'outdoor_list', 'pairs', 'lists'):
+        if getattr(args, option):
+            raise UserError(f'--{option.replace("_", "-")} is for the deblurring sets; {args.name} has no use for it.')
+    if args.parts and args.name != 'srbench':
+        raise UserError(f'--parts: {args.name} is a training set and has no other part.')
 
 
 def run() -> int:

@@ -82,6 +82,7 @@ def plan_deblurring(args: Namespace) -> Plan:
         items=items,
         counts={part: (len(pairs), known.images[part]) for part, (_, pairs) in found.items()},
         options={'bit_depth': bit_depth},
+        folders=tuple(parts),
         lmdb_folders=[
             f'{part}/{role}{"_crops" if args.crops and part == "train" else ""}'
             for part in parts

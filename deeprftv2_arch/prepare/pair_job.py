@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import decode_image
 from deeprftv2_arch.prepare.crops import Crops, chosen_windows
 from deeprftv2_arch.prepare.files import copy_or_link, is_current, is_current_copy, write_file
+from deeprftv2_arch.prepare.image_io import encode_png, png_header, read_bytes
 from deeprftv2_arch.prepare.likeness import fingerprint
 from deeprftv2_arch.prepare.plan import Made, Outcome, Pair, Place
-
-PNG_LEVEL = 3
-"""Compression of the PNG files that are written: a third larger than the smallest, and many times faster to write."""
 
 _BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 
@@ -61,14 +58,8 @@ def prepare_pair(item: PairItem, place: Place) -> Outcome:
         return Outcome(name, error=str(error))
 
 
-def encode_png(image: np.ndarray) -> Callable[[Path], None]:
-    """The ``write`` of :func:`~deeprftv2_arch.prepare.files.write_file` for an image in BGR order."""
-    data = cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1].tobytes()
-    return lambda path: path.write_bytes(data) and None
-
-
 def _make(item: PairItem, place: Place, name: str) -> Outcome:
-    images = {role: decode_image(_read(path), str(path)) for role, path in item.sources.items()}
+    images = {role: decode_image(read_bytes(path), str(path)) for role, path in item.sources.items()}
     _check(item, images)
     height, width = images['sharp'].shape[:2]
     grid = chosen_windows(images['sharp'], item.crops) if item.crops else []
@@ -118,7 +109,7 @@ def _all_current(item: PairItem, place: Place) -> tuple[Made, ...] | None:
     header = png_header(item.pair.sharp)
     if header is None or item.likeness:
         return None
-    height, width, bits = header
+    height, width, bits, _ = header
     if item.crops and min(height, width) < item.crops.size:
         return None
     converts = bits != item.bit_depth
@@ -150,29 +141,6 @@ def _whole_file(item: PairItem, role: str, converts: bool) -> str:
 
 def _crop_files(item: PairItem, role: str, count: int) -> Iterator[str]:
     return (f'{item.part}/{role}_crops/{item.pair.name}_s{number:03}.png' for number in range(1, count + 1))
-
-
-def png_header(path: Path) -> tuple[int, int, int] | None:
-    """Height, width and bits per channel of a PNG file, or None for any other.
-
-    Raises:
-        DataError: If the file cannot be read.
-    """
-    try:
-        with path.open('rb') as file:
-            head = file.read(25)
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the image: {error.strerror or error}.') from error
-    if not head.startswith(b'\x89PNG\r\n\x1a\n') or len(head) < 25:
-        return None
-    return int.from_bytes(head[20:24], 'big'), int.from_bytes(head[16:20], 'big'), head[24]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the image: {error.strerror or error}.') from error
 
 
 def _to_8_bit(image: np.ndarray) -> np.ndarray:

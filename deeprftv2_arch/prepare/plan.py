@@ -72,6 +72,7 @@ class Plan(NamedTuple):
         items: What ``job`` is called with, one after the other.
         counts: Per part, how many images or pairs were found, and how many there are known to be.
         options: The settings that change the content of files.
+        folders: The folders at the top of ``--out`` that are filled.
         lmdb_folders: Folders below ``--out`` that ``--lmdb`` makes databases of.
         texts: Small text files to write below ``--out``, by path.
         check_order: Whether pairs were made by their order, which the images must then confirm.
@@ -83,6 +84,7 @@ class Plan(NamedTuple):
     items: Sequence[Any]
     counts: Mapping[str, tuple[int, int | None]]
     options: Mapping[str, Any]
+    folders: Sequence[str]
     lmdb_folders: Sequence[str]
     texts: Mapping[str, str] = {}
     check_order: bool = False
