@@ -11,6 +11,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+
+from deeprftv2_arch.known_sets import KNOWN_SETS
 
 SIZE = (48, 64)
 """Height and width of the images."""
@@ -18,6 +21,31 @@ SIZE = (48, 64)
 GOPRO = {'train': ('GOPR0372_07_00', 'GOPR0374_11_00'), 'test': ('GOPR0384_11_00',)}
 HIDE_TEST = {'test-close-ups': ('1fromGOPR0950', '12fromGOPR0950'), 'test-long-shot': ('7fromGOPR1089',)}
 REALBLUR = {'train': ('scene001', 'scene002'), 'test': ('scene230',)}
+
+
+COUNTS = {
+    'gopro': {'train': 6, 'test': 3},
+    'hide': {'test': 3},
+    'realblur_r': {'train': 6, 'test': 3},
+    'realblur_j': {'train': 6, 'test': 3},
+    'reds': {'train': 40, 'val': 4},
+    'dpdd': {'train': 4, 'val': 4, 'test': 4},
+    'div2k': {'train': 2},
+    'flickr2k': {'train': 1},
+    'df2k': {'train': 3},
+    'set5': {'test': 2},
+    'bsd100': {'test': 2},
+}
+"""Pairs of each part in what the builders make by default."""
+
+
+def shrink_known_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the program believe that the public sets are as small as these, so that it takes them for complete."""
+    for name, images in COUNTS.items():
+        known = KNOWN_SETS[name]
+        monkeypatch.setitem(
+            KNOWN_SETS, name, known._replace(images=images, size=SIZE if known.size else None, train_crops=None)
+        )
 
 
 def frame(scene: int, index: int, size: tuple[int, int] = SIZE, *, white: int = 255) -> tuple[np.ndarray, np.ndarray]:
@@ -162,6 +190,77 @@ def build_dpdd_flat(root: Path, *, count: int = 4, size: tuple[int, int] = SIZE)
             save(root / part / 'DPDD' / 'inputR' / name, blur)
     np.save(root / 'test' / 'DPDD' / 'indoor_labels.npy', np.arange(1, count, 2))
     np.save(root / 'test' / 'DPDD' / 'outdoor_labels.npy', np.arange(2, count + 1, 2))
+    return root
+
+
+def high_resolution(scene: int, size: tuple[int, int]) -> np.ndarray:
+    """A sharp image (H, W, 3) with detail at every scale."""
+    return frame(200 + scene, 0, size)[1]
+
+
+def build_div2k(root: Path, *, scales: tuple[int, ...] = (2, 3, 4), count: int = 2) -> Path:
+    """`DIV2K_train_HR/0001.png` and `DIV2K_train_LR_bicubic/X2/0001x2.png`, just larger than a sub-image."""
+    return _build_pyramids(root, 'DIV2K_train_HR', 'DIV2K_train_LR_bicubic', '{:04}', scales, count)
+
+
+def build_df2k(root: Path, *, scales: tuple[int, ...] = (2, 3, 4)) -> Path:
+    """DIV2K and `Flickr2K_HR/000001.png`, `Flickr2K_LR_bicubic/X2/000001x2.png`."""
+    build_div2k(root / 'DIV2K', scales=scales)
+    _build_pyramids(root / 'Flickr2K', 'Flickr2K_HR', 'Flickr2K_LR_bicubic', '{:06}', scales, 1)
+    return root
+
+
+def _build_pyramids(root: Path, hr: str, lr: str, name: str, scales: tuple[int, ...], count: int) -> Path:
+    for index in range(1, count + 1):
+        image, stem = high_resolution(index, (492, 744)), name.format(index)
+        save(root / hr / f'{stem}.png', image)
+        for scale in scales:
+            save(root / lr / f'X{scale}' / f'{stem}x{scale}.png', reduced(image, scale))
+    return root
+
+
+def reduced(image: np.ndarray, scale: int) -> np.ndarray:
+    """The mean of each square of `scale` pixels: a low-resolution image that no bicubic reduction gives."""
+    height, width = (side - side % scale for side in image.shape[:2])
+    return cv2.resize(image[:height, :width], (width // scale, height // scale), interpolation=cv2.INTER_AREA)
+
+
+BENCHMARK = {'set5': ('Set5', ('baby', 'bird')), 'bsd100': ('B100', ('101085', '101087'))}
+"""Folder and images of the two test sets that stand for all five."""
+
+
+def build_benchmark(root: Path, layout: str) -> Path:
+    """Set5 and BSD100 with two images each, whose sides (50 and 65 pixels) are no multiples of the scales.
+
+    Args:
+        root: Folder to fill.
+        layout: Whose copy: `edsr`, `basicsr`, `rcan`, `selfexsr`, or `plain` for high-resolution images alone.
+    """
+    for folder, names in BENCHMARK.values():
+        for index, name in enumerate(names):
+            image = high_resolution(10 * len(folder) + index, (50, 65))
+            if layout == 'plain':
+                save(root / folder / f'{name}.png', image)
+            for scale in (2, 3, 4) * (layout != 'plain'):
+                low = reduced(image[:48, :60] if layout == 'basicsr' else image, scale)
+                good = image[: 50 - 50 % scale, : 65 - 65 % scale]
+                files = {
+                    'edsr': (f'{folder}/HR/{name}', image, f'{folder}/LR_bicubic/X{scale}/{name}x{scale}'),
+                    'basicsr': (f'{folder}/GTmod12/{name}', image[:48, :60], f'{folder}/LRbicx{scale}/{name}'),
+                    'rcan': (
+                        f'HR/{folder}/x{scale}/{name}_HR_x{scale}',
+                        good,
+                        f'LR/LRBI/{folder}/x{scale}/{name}_LRBI_x{scale}',
+                    ),
+                    'selfexsr': (
+                        f'{folder}/image_SRF_{scale}/img_{index + 1:03}_SRF_{scale}_HR',
+                        good,
+                        f'{folder}/image_SRF_{scale}/img_{index + 1:03}_SRF_{scale}_LR',
+                    ),
+                }
+                hr_file, hr, lr_file = files[layout]
+                save(root / f'{hr_file}.png', hr)
+                save(root / f'{lr_file}.png', low)
     return root
 
 
