@@ -118,7 +118,9 @@ class Checker:
 
     def _check_value(self, value: Any, path: KeyPath, key: Key) -> None:
         if not key.accepts(value):
-            self.report(path, f'expected {key.expected()}, got {as_yaml(value)}.')
+            self.report(
+                path, f'expected {key.expected()}, got {repr(value) if isinstance(value, str) else as_yaml(value)}.'
+            )
         elif isinstance(value, str):
             self._check_path(value, path, key.kind)
         if key.section is not None and value is not None:

@@ -36,59 +36,69 @@ FOREIGN_DATASET = Section(
     '`type`; a data set of BasicSR or of another plugin reads more, which are not judged.',
     unknown='allowed',
 )
+IO_BACKEND = Section(
+    'datasets.NAME.io_backend',
+    (
+        Key('type', Literal['disk', 'lmdb'], 'Folders of images, or LMDBs.', 'disk', needed='always'),
+        Key('readahead', bool, 'Let the system read ahead in an LMDB: for whole images on slow disks.', False),
+    ),
+)
+PAIRS = (
+    *NAME_AND_TYPE,
+    Key('dataroot_gt', Folder, 'Folder or LMDB of the sharp or large images.', needed='always'),
+    Key('dataroot_lq', Folder, 'Folder or LMDB of the blurred or small images.', needed='always'),
+    Key('io_backend', Part | None, 'How the images are stored.', section=IO_BACKEND),
+    Key('recursive', bool, 'Take images of sub-folders too.', False),
+    Key('meta_info_file', File | None, 'List of pairs, a line each: a name below each root.', None),
+    Key('filename_tmpl', str, "Stem of the second image of a pair, made from the first one's.", '{}'),
+    Key('bit_depth', Literal[8, 16] | None, '8: read every file with 8 bits. 16: refuse other depths.', None),
+    Key('allow_gamma', bool, 'Take blurred images from a folder `blur_gamma`.', False),
+    Key('scale', int, 'Copied from the top of the option file.', at_least=1),
+    Key('gt_size', Size, 'Training crop in pixels: one number or `[height, width]`.', at_least=1),
+    Key('augmentation', Literal[0, 4, 8], '8: all symmetries of the square. 4: those that keep the size. 0: none.', 8),
+    Key('use_hflip', bool, 'Mirror left and right; in the place of `augmentation`.', True),
+    Key('use_rot', bool, 'Mirror top and bottom, transpose; in the place of `augmentation`.', True),
+    Key('protocol', str | None, 'Published protocol that a test follows.', None),
+)
 PAIRED_DEBLUR_DATASET = Section(
     'datasets.NAME',
     (
-        *NAME_AND_TYPE,
-        Key('dataroot_gt', Folder, 'Folder or LMDB of the sharp images.', needed='always'),
-        Key('dataroot_lq', Folder, 'Folder or LMDB of the blurred images.', needed='always'),
-        Key(
-            'io_backend',
-            Part | None,
-            'How the images are stored.',
-            section=Section(
-                'datasets.NAME.io_backend',
-                (
-                    Key('type', Literal['disk', 'lmdb'], 'Folders of images, or LMDBs.', 'disk', needed='always'),
-                    Key(
-                        'readahead',
-                        bool,
-                        'Let the system read ahead in an LMDB, for whole images on slow disks.',
-                        False,
-                    ),
-                ),
-            ),
-        ),
-        Key('recursive', bool, 'Take images of sub-folders too.', False),
-        Key('meta_info_file', File | None, 'List of pairs, a line each: sharp image, blurred image.', None),
-        Key('filename_tmpl', str, "Stem of a blurred image, made from the sharp one's.", '{}'),
-        Key('bit_depth', Literal[8, 16] | None, '8: read every file with 8 bits. 16: refuse other depths.', None),
-        Key('allow_gamma', bool, 'Take blurred images from a folder `blur_gamma`.', False),
-        Key('gt_size', Size, 'Training crop in pixels: one number or `[height, width]`.', at_least=1),
+        *PAIRS,
         Key('pad_to', Size, 'Bring smaller images to `[height, width]` by zeros below and right.', at_least=1),
-        Key('augmentation', Literal[0, 4, 8], 'Symmetries in training: all, those that keep the size, none.', 8),
-        Key('use_hflip', bool, 'Mirror left and right; in the place of `augmentation`.', True),
-        Key('use_rot', bool, 'Mirror top and bottom, transpose; in the place of `augmentation`.', True),
-        Key('protocol', str | None, 'Published protocol that a test follows.', None),
         *LOADER,
     ),
-    'Beside the keys of all data sets:',
+    'Blurred and sharp images of equal size.',
     reader='PairedDeblurDataset',
 )
-DATASETS = {'PairedDeblurDataset': PAIRED_DEBLUR_DATASET}
+PAIRED_SR_DATASET = Section(
+    'datasets.NAME', (*PAIRS, *LOADER), 'Small and large images, for super-resolution.', reader='PairedSRDataset'
+)
+DATASETS = {section.reader: section for section in (PAIRED_DEBLUR_DATASET, PAIRED_SR_DATASET)}
 """Sections of our data sets, by the name of the class."""
 
-PATH = Section(
-    'path',
-    (
-        Key('pretrain_network_*', File | None, 'Checkpoint to start from, or to test: `pretrain_network_g`.', None),
-        Key('param_key_*', str | None, 'Key of the weights in that file; ~ for a bare state dict.', 'params'),
-        Key('strict_load_*', bool, 'Whether the weights must fit the network. DeblurModel takes no false.', True),
-        Key('resume_state', File | None, 'Training state to go on from.', None),
-        Key('ignore_resume_networks', list[str] | str | None, 'Networks that a resumed training takes from elsewhere.'),
+TOOLBOX_PATH = (
+    Key('pretrain_network_*', File | None, 'Checkpoint to start from, or to test: `pretrain_network_g`.', None),
+    Key('param_key_*', str | None, 'Key of the weights in that file; ~ for a bare state dict.', 'params'),
+    Key('resume_state', File | None, 'Training state to go on from.', None),
+    Key(
+        'ignore_resume_networks', list[str] | str | None, 'Networks that a resumed training takes from elsewhere.', None
     ),
+)
+FOREIGN_PATH = Section(
+    'path',
+    (*TOOLBOX_PATH, Key('strict_load_*', bool, 'Whether the weights must fit the network.', True)),
     'Paths count from the current folder.',
     unknown='wrong if like a known one',
+)
+DEBLUR_PATH = Section(
+    'path',
+    (
+        *TOOLBOX_PATH,
+        Key('strict_load_*', Literal[True], 'Weights are only loaded whole.', True),
+        Key('anew_g', list[str] | None, 'Parts of the network that `pretrain_network_g` is not loaded into.', None),
+    ),
+    'Paths count from the current folder.',
+    reader='DeblurModel',
 )
 SCHEDULER = Section(
     'train.scheduler',
@@ -113,31 +123,27 @@ PRECISION = (
     Key('channels_last', bool, 'Weights and images channels-last in memory; for networks other than ours.', False),
     Key('compile', bool, 'torch.compile: minutes at the start, faster iterations.', False),
 )
+STAGE = Section(
+    'train.stages[N]',
+    (
+        Key('gt_size', Size, 'Training crop in pixels: one number or `[height, width]`.', needed='always', at_least=1),
+        Key('total_batch', int, 'Images per step, of all processes together.', needed='always', at_least=1),
+        Key('iterations', Iterations, 'Length of the stage.', needed='always', at_least=1),
+    ),
+    'Their iterations add up to `total_iter`. `batch_size_per_gpu` is the most that a process takes at a time: '
+    'gradients are accumulated until `total_batch` is reached.',
+    reader='DeblurModel',
+)
 DEBLUR_TRAIN = Section(
     'train',
     (
         *TOOLBOX_TRAIN,
-        Key(
-            'stages',
-            list[Part] | None,
-            'Progressive training: a list of stages, one after the other.',
-            None,
-            section=Section(
-                'train.stages',
-                (
-                    Key('gt_size', Size, 'Training crop in pixels.', needed='always', at_least=1),
-                    Key('total_batch', int, 'Images per step, of all processes.', needed='always', at_least=1),
-                    Key('iterations', Iterations, 'Length of the stage.', needed='always', at_least=1),
-                ),
-                'Their iterations add up to `total_iter`. `batch_size_per_gpu` is the most that a process takes at a '
-                'time: gradients are accumulated until `total_batch` is reached.',
-                reader='DeblurModel',
-            ),
-        ),
+        Key('stages', list[Part] | None, 'Progressive training: one stage after the other.', None, section=STAGE),
         Key('accumulate', int | None, 'Batches per step of the optimizer, where there are no stages.', 1, at_least=1),
         Key('optim_g', Part | None, '`type`: a class of `torch.optim`; the other keys are its arguments.'),
         Key('scheduler', Part | None, 'Learning rate over time.'),
         Key('grad_clip', float, 'Largest 2-norm of the whole gradient; 0 for no limit.', 0.01, at_least=0),
+        Key('max_bad_steps', int, 'Steps in a row that may be skipped for a loss that is not finite.', 10, at_least=1),
         Key('ema_decay', float, 'Decay of the running mean of the weights; 0 for none.', 0, at_least=0, below=1),
         Key('pixel_opt', Part | None, 'Loss on pixels: `type` and arguments. At least one loss is needed.', None),
         Key('fft_opt', Part | None, 'Loss on frequencies.', None),
@@ -162,7 +168,16 @@ VAL_KEYS = (
     Key('metrics', Part | None, 'Scores, by a name of your choice.', None),
 )
 FOREIGN_VAL = Section('val', VAL_KEYS, unknown='allowed')
-DEBLUR_VAL = Section('val', (*VAL_KEYS, *PRECISION), 'Absent: no validation.', reader='DeblurModel')
+DEBLUR_VAL = Section(
+    'val',
+    (
+        *VAL_KEYS,
+        Key('best', str | None, 'Name out of `metrics`: the weights with its best value are kept.', None),
+        *PRECISION,
+    ),
+    'Absent: no validation.',
+    reader='DeblurModel',
+)
 LOGGER_KEYS = (
     Key('print_freq', Iterations, 'Iterations between lines of the log.', needed='train', at_least=1),
     Key('save_checkpoint_freq', Iterations, 'Iterations between checkpoints.', needed='train', at_least=1),
@@ -184,7 +199,17 @@ LOGGER_KEYS = (
 FOREIGN_LOGGER = Section('logger', LOGGER_KEYS, unknown='wrong if like a known one')
 DEBLUR_LOGGER = Section(
     'logger',
-    (*LOGGER_KEYS, Key('pbar', bool | None, 'Progress bar over the training; ~ for where there is a terminal.', None)),
+    (
+        *LOGGER_KEYS,
+        Key('pbar', bool | None, 'Progress bar over the training; ~ for where there is a terminal.', None),
+        Key(
+            'keep_checkpoints',
+            int | None,
+            'How many numbered checkpoints stay, the newest; ~ for all.',
+            None,
+            at_least=1,
+        ),
+    ),
     reader='DeblurModel',
 )
 DIST_PARAMS = Section(
@@ -211,7 +236,7 @@ TOP_KEYS = (
 )
 ANY_MODEL = {
     '': Section('', TOP_KEYS, unknown='wrong if like a known one'),
-    'path': PATH,
+    'path': FOREIGN_PATH,
     'train': FOREIGN_TRAIN,
     'val': FOREIGN_VAL,
     'logger': FOREIGN_LOGGER,
@@ -221,7 +246,7 @@ ANY_MODEL = {
 MODELS = {
     'DeblurModel': {
         '': Section('', TOP_KEYS, reader='DeblurModel'),
-        'path': PATH,
+        'path': DEBLUR_PATH,
         'train': DEBLUR_TRAIN,
         'val': DEBLUR_VAL,
         'logger': DEBLUR_LOGGER,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -156,12 +157,13 @@ def describe(kind: Any, limits: str = '') -> str:
 
 def as_yaml(value: Any) -> str:
     """A value as one would write it in an option file, on one line."""
-    if isinstance(value, tuple):
-        value = list(value)
+    if value is None:
+        return '~'
+    if isinstance(value, str) and re.fullmatch('[A-Za-z][A-Za-z0-9_]*', value):
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         return f'.{value}'
-    # JSON is YAML; but an empty value is a tilde here.
-    return '~' if value is None else json.dumps(value, default=str)
+    return json.dumps(value, default=str)  # JSON is YAML
 
 
 def _numbers(value: Any) -> list[float]:

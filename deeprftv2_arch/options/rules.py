@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.metrics.protocols import find_protocol
+from deeprftv2_arch.option_keys import nearest
 from deeprftv2_arch.options.check import Checker
 from deeprftv2_arch.options.definitions import DATASETS, MODELS
 from deeprftv2_arch.stages import read_stages
@@ -22,15 +24,18 @@ def check_rules(checker: Checker, launcher: str) -> None:
         checker: It has checked each key by itself.
         launcher: `none`, `pytorch` or `slurm`: what is to start the processes of the run.
     """
+    val = checker.value('val', kind=Mapping) or {}
     if checker.is_train:
         _check_names_of_datasets(checker)
         _check_schedule(checker)
         _check_stages(checker, launcher)
         _check_losses(checker)
-    elif checker.value('model_type') not in MODELS:
-        val = checker.value('val', kind=Mapping) or {}
-        if val.get('save_img') and 'suffix' not in val:
-            checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
+        best, metrics = checker.value('val', 'best', kind=str), val.get('metrics') or {}
+        if best is not None and best not in metrics:
+            checker.report(('val', 'best'), f'{best!r} is not in val.metrics{nearest(best, metrics)}.')
+    elif checker.value('model_type') not in MODELS and val.get('save_img') and 'suffix' not in val:
+        checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
+    _check_our_data(checker)
     _check_foreign_data(checker)
     _check_machine(checker, launcher)
 
@@ -87,6 +92,22 @@ def _check_stages(checker: Checker, launcher: str) -> None:
             read_stages({**options, **started})
         except UserError as error:
             checker.report_error(error)
+
+
+def _check_our_data(checker: Checker) -> None:
+    """The scale of our data sets, and the protocols that they are to follow."""
+    scale = checker.value('scale', kind=int)
+    for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
+        kind, path = (data.get('type'), ('datasets', str(name))) if isinstance(data, Mapping) else (None, ())
+        if kind == 'PairedDeblurDataset' and scale not in (None, 1):
+            checker.report(('scale',), f'blurred and sharp images of datasets.{name} have the same size: write 1.')
+        if kind == 'PairedSRDataset' and scale is None:
+            checker.report(('scale',), f'missing. datasets.{name} is for super-resolution.')
+        if kind in DATASETS and (protocol := checker.value(*path, 'protocol', kind=str)) is not None:
+            try:
+                find_protocol(protocol, '.'.join((*path, 'protocol')))
+            except UserError as error:
+                checker.report_error(error)
 
 
 def _check_losses(checker: Checker) -> None:

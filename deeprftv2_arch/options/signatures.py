@@ -43,7 +43,7 @@ def signature_section(function: Callable[..., Any], where: str, given: Collectio
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in given
     ]
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    unknown = 'allowed' if takes_all and not is_ours(function) else 'wrong'
+    unknown = 'allowed' if takes_all else 'wrong'
     return Section(where, tuple(keys), _first_sentence(function), function.__name__, unknown)
 
 

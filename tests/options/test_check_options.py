@@ -77,7 +77,7 @@ COSINE = {'type': 'CosineAnnealingRestartLR', 'periods': [2], 'restart_weights':
         ('datasets.train.type', 'PairedImages', "under the name 'PairedImages' (did you mean 'PairedImageDataset'?)"),
         ('datasets.val.type', GONE, 'missing. Class that reads the data'),
         ('datasets.train.batch_size_per_gpu', GONE, 'missing. Images that a process takes'),
-        ('datasets.train.batch_size_per_gpu', 'two', 'expected a whole number of at least 1, got "two".'),
+        ('datasets.train.batch_size_per_gpu', 'two', "expected a whole number of at least 1, got 'two'."),
         ('datasets.train.dataroot_gt', 'nowhere', 'there is no folder /'),
         ('datasets.train.prefetch_mode', 'cuda', 'cuda needs a GPU'),
         ('datasets.test', {'name': 'x', 'type': 'PairedImageDataset'}, 'to train, a data set is called train, val'),
@@ -109,7 +109,7 @@ COSINE = {'type': 'CosineAnnealingRestartLR', 'periods': [2], 'restart_weights':
         ('logger.print_freq', GONE, 'missing. Iterations between lines of the log.'),
         ('logger.print_freq', 0, 'expected a whole number of at least 1, got 0.'),
         ('num_gpu', 99, '99, but this machine has '),
-        ('num_gpu', 'all', 'expected a whole number of at least 0 or "auto", got "all".'),
+        ('num_gpu', 'all', "expected a whole number of at least 0 or auto, got 'all'."),
     ],
 )
 def test_a_part_of_the_toolbox(stock, key, value, message):
@@ -131,7 +131,7 @@ def test_a_part_of_the_toolbox(stock, key, value, message):
         ),
         ('datasets.train.gt_size', 0, 'of at least 1], got 0.'),
         ('datasets.train.augmentation', 3, 'expected 0 or 4 or 8, got 3.'),
-        ('datasets.train.recursive', 'ja', 'expected true or false, got "ja".'),
+        ('datasets.train.recursive', 'ja', "expected true or false, got 'ja'."),
         ('datasets.train.meta_info_file', 'pairs.txt', 'there is no file /'),
         (
             'datasets.val.dataroot_lq',
@@ -165,7 +165,7 @@ def test_a_network_of_ours_looks_at_its_arguments(ours):
     ours['network_g'] = {'type': 'DeepRFTv2', 'width': 4, 'num_blocks': [1, 1], 'block_types': [['naf', 'naf']]}
     assert mistakes(ours) == []
     assert mistakes({**ours, 'network_g': {**ours['network_g'], 'tile': 'all'}}) == [
-        'network_g.tile: expected a whole number or "auto" or ~, got "all".'
+        "network_g.tile: expected a whole number or auto or ~, got 'all'."
     ]
     (line,) = mistakes({**ours, 'network_g': {**ours['network_g'], 'num_blocks': [1, 1, 1]}})
     assert line.startswith('network_g: block_types needs one list per scale')
@@ -326,7 +326,7 @@ def test_everything_at_once_as_the_user_sees_it(ours, tmp_path):
     }
     starts = [
         "Error: --set nam=x: nam: unknown key (did you mean 'name'?).",
-        f"Error: run.yml:{at['model_type:']}: model_type: nothing is registered under the name 'DeblurModle' (did you",
+        f"Error: run.yml:{at['model_type:']}: model_type: nothing is registered under the name 'DeblurModle'",
         f'Error: run.yml:{at["use_flip:"]}: datasets.train.use_flip: unknown key for PairedDeblurDataset (did you mean',
         f'Error: run.yml:{at["dataroot_gt: nowhere"]}: datasets.val.dataroot_gt: there is no folder {tmp_path}/nowhere.',
         f'Error: run.yml:{at["loss_wait:"]}: train.pixel_opt.loss_wait: unknown key for L1Loss (did you mean',

@@ -1,0 +1,122 @@
+"""The reference of all keys, `docs/options.md`, made from the definitions that check them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from basicsr.utils import registry
+
+from deeprftv2_arch.options import definitions
+from deeprftv2_arch.options.keys import NONE_GIVEN, Key, Section, as_yaml
+from deeprftv2_arch.options.signatures import is_ours, signature_section
+
+INTRODUCTION = """\
+# Options
+
+Every key of an option file that this package knows. `python -m deeprftv2_arch.options` prints this page, from the
+definitions that check the files.
+
+A file is checked before anything is built or written. All that is wrong is told at once, one line each, with file, line
+and key, and the exit code is 2:
+
+```
+Error: options/train.yml:37: train.grad_clipp: unknown key for DeblurModel (did you mean 'grad_clip'?).
+Error: options/train.yml:52: train.optim_g.lr: YAML takes 1e-3 for text. Write 1.0e-03; or '1e-3', if text is meant.
+```
+
+`python -m deeprftv2_arch.options FILE ...` checks files without starting anything.
+
+Values are changed on the command line: `--set train.total_iter=1000 datasets.train.gt_size=128`. The value is YAML, an
+entry of a list goes by its number: `train.stages.0.iterations=500`. BasicSR's form, `--force_yml train:total_iter=1000`,
+works too, and nothing of it is executed. The options of a run, with these changes, stand in its folder as
+`resolved_options.yml`, beside the copy of the file.
+
+Judged are the keys below and the arguments of whatever network, loss, metric, optimizer or schedule is named. Models and
+data sets of BasicSR or of other plugins may read more keys; these are left to them.
+
+**Bold** keys are needed: always, or to train (*train*) or to test (*test*). `~` is YAML's word for nothing."""
+
+
+def reference() -> str:
+    """The whole page, in Markdown."""
+    return '\n\n'.join([INTRODUCTION, *_sections()]) + '\n'
+
+
+def _sections() -> Iterator[str]:
+    model = definitions.MODELS['DeblurModel']
+    yield '## The whole file'
+    yield _table(model[''])
+    yield from _with_parts(definitions.DIST_PARAMS, 3)
+    yield '## Data sets'
+    yield from _with_parts(definitions.FOREIGN_DATASET, 3, 'any data set')
+    for section in definitions.DATASETS.values():
+        others = Section(section.where, _without(section, definitions.FOREIGN_DATASET), section.about, section.reader)
+        yield from _with_parts(others, 3, f'`{section.reader}`')
+    yield '## Model'
+    yield 'The keys of `DeblurModel`.'
+    for name in ('path', 'train'):
+        yield from _with_parts(model[name], 3)
+    yield from _with_parts(definitions.SCHEDULER, 3)
+    for name in ('val', 'logger'):
+        yield from _with_parts(model[name], 3)
+    yield from _with_parts(definitions.METRIC, 3)
+    for title, names, given in (
+        ('Networks', registry.ARCH_REGISTRY, ()),
+        ('Losses', registry.LOSS_REGISTRY, ()),
+        ('Metrics', registry.METRIC_REGISTRY, ('img', 'img2')),
+    ):
+        yield f'## {title}'
+        yield f'Those of this package; the keys are the arguments. {_WHERE[title]}'
+        for function in _ours(names):
+            section = signature_section(function, f'`{function.__name__}`', given)
+            yield from _with_parts(Section(section.where, section.keys[1:], section.about), 3)
+
+
+_WHERE = {
+    'Networks': '`type` and arguments stand under `network_g`.',
+    'Losses': '`type` and arguments stand under `train.pixel_opt`, `train.fft_opt` or `train.perceptual_opt`.',
+    'Metrics': '`type` and arguments stand under `val.metrics`, below a name of your choice.',
+}
+
+
+def _ours(names: registry.Registry) -> list[Callable[..., Any]]:
+    return sorted((thing for _, thing in names if is_ours(thing)), key=lambda thing: thing.__name__)
+
+
+def _with_parts(section: Section, level: int, title: str = '') -> Iterator[str]:
+    """A section, and after it those that are inside of it."""
+    where = section.where if '`' in section.where else f'`{section.where}`'
+    yield f'{"#" * level} {where}{f": {title}" if title else ""}'
+    if section.about:
+        yield section.about
+    if section.keys:
+        yield _table(section)
+    for key in section.keys:
+        if key.section is not None:
+            yield from _with_parts(key.section, level + 1)
+
+
+def _table(section: Section) -> str:
+    rows = ['| Key | Value | Default | Meaning |', '| --- | --- | --- | --- |']
+    rows += [
+        f'| {_name(key)} | {_cell(key.expected())} | {_default(key)} | {_cell(key.meaning)} |' for key in section.keys
+    ]
+    return '\n'.join(rows)
+
+
+def _name(key: Key) -> str:
+    needed = '' if key.needed in ('', 'always') else f' (*{key.needed}*)'
+    return f'**`{key.name}`**{needed}' if key.needed else f'`{key.name}`'
+
+
+def _default(key: Key) -> str:
+    return '' if key.default is NONE_GIVEN else f'`{as_yaml(key.default)}`'
+
+
+def _cell(text: str) -> str:
+    return text.replace('``', '`').replace('|', '\\|')
+
+
+def _without(section: Section, common: Section) -> tuple[Key, ...]:
+    return tuple(key for key in section.keys if key.name not in common.names)
