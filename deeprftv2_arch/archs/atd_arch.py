@@ -111,7 +111,8 @@ class ATD(nn.Module):
             )
         self.upscale, self.window = upscale, window
         self.tile, self.tile_overlap, self.self_ensemble = tile, tile_overlap, self_ensemble
-        self._mode = ''
+        # How the last image was upscaled in evaluation mode, in words.
+        self.test_mode = ''
         if tile is not None:
             self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
         self.mean = MEAN if in_channels == 3 else (0.0,) * in_channels
@@ -193,10 +194,11 @@ class ATD(nn.Module):
         return Windows(size, size // 4 if self.tile_overlap is None else self.tile_overlap)
 
     def _tell(self, mode: str) -> None:
-        if mode != self._mode:
-            self._mode = mode
-            times = ', the mean over eight flips and turns' if self.self_ensemble else ''
-            _logger.info('Upscaling %s%s.', mode, times)
+        if self.self_ensemble:
+            mode = f'{mode}, the mean over eight flips and turns'
+        if mode != self.test_mode:
+            self.test_mode = mode
+            _logger.info('Upscaling %s.', mode)
 
     def _restore(self, x: Tensor) -> Tensor:
         """Upscale one tile, given with a margin of one pixel: (N, K, H + 2, W + 2)."""

@@ -142,7 +142,8 @@ class DeepRFTv2(nn.Module):
         self.num_scales, self.reversible = scales, reversible
         self.size_multiple = 2 ** (levels + scales - 2)
         self.tile, self.tile_overlap, self.train_size = tile, tile_overlap, train_size
-        self._mode = ''
+        # How the last image was restored in evaluation mode, in words.
+        self.test_mode = ''
         if tile is not None:
             self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
         if fke_window is not None:
@@ -226,10 +227,11 @@ class DeepRFTv2(nn.Module):
         return run(self.tile or max(height, width))
 
     def _tell(self, mode: str) -> None:
-        if mode != self._mode:
-            self._mode = mode
-            pooling = '' if self.train_size is None else f', local pooling (TLC) for training size {self.train_size}'
-            _logger.info('Restoring %s%s.', mode, pooling)
+        if self.train_size is not None:
+            mode = f'{mode}, local pooling (TLC) for training size {self.train_size}'
+        if mode != self.test_mode:
+            self.test_mode = mode
+            _logger.info('Restoring %s.', mode)
 
     def _restore(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:
         maps = {f'image{scale}': image for scale, image in enumerate(images)}
