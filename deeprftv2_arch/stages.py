@@ -55,13 +55,14 @@ def read_stages(options: Mapping[str, Any]) -> tuple[Stage, ...]:
         UserError: If the stages do not add up to ``total_iter`` or a batch does not divide, naming the key.
     """
     train, data = options['train'], (options.get('datasets') or {}).get('train') or {}
-    total_iter = positive_integer(train, 'total_iter', 'train')
+    total_iter = _iterations(train, 'total_iter', 'train')
     processes = options.get('world_size', 1)
     # The largest micro batch of a process. Without `dist`, one process feeds all GPUs.
     limit = positive_integer({'batch_size_per_gpu': 1, **data}, 'batch_size_per_gpu', 'datasets.train')
     limit *= 1 if options.get('dist') else max(1, options.get('num_gpu') or 0)
     if train.get('stages') is None:
-        accumulation = positive_integer({'accumulate': 1, **train}, 'accumulate', 'train')
+        once = train.get('accumulate') is None
+        accumulation = 1 if once else positive_integer(train, 'accumulate', 'train')
         return (Stage(1, total_iter, None, limit * processes * accumulation, processes, accumulation),)
     if train.get('accumulate') is not None:
         raise UserError('train.accumulate: with train.stages it follows from total_batch. Remove it.')
@@ -94,7 +95,7 @@ def _read_list(entries: Any, total_iter: int, processes: int, limit: int) -> tup
                 f'{processes}, or a number of processes that divides {batch}.'
             )
         first = stages[-1].last + 1 if stages else 1
-        last = first - 1 + positive_integer(entry, 'iterations', where)
+        last = first - 1 + _iterations(entry, 'iterations', where)
         share = batch // processes
         stages.append(Stage(first, last, crop_size(entry, where), batch, processes, _accumulation(share, limit)))
     if stages[-1].last != total_iter:
@@ -117,6 +118,12 @@ def crop_size(options: Mapping[str, Any], where: str) -> tuple[int, int]:
     if not positive or len(sides) != 2:
         raise UserError(f'{where}.gt_size: expected an integer of at least 1 or [height, width], got {value!r}.')
     return sides[0], sides[1]
+
+
+def _iterations(options: Mapping[str, Any], key: str, where: str) -> int:
+    """Read a number of iterations; ``!!float 6e5`` is one too."""
+    value = options.get(key)
+    return positive_integer({key: int(value) if isinstance(value, float) and value.is_integer() else value}, key, where)
 
 
 def _accumulation(share: int, limit: int) -> int:

@@ -183,8 +183,8 @@ class DeblurModel(CheckpointedModel):
         batches = list(zip(self.lq.split(size), self.gt.split(size), strict=True))
         sums: dict[str, Tensor] = {}
         restored = []
-        for number, (lq, gt) in enumerate(batches, 1):
-            with self._gradients_stay_here() if number < len(batches) else nullcontext():
+        for done, (lq, gt) in enumerate(batches, 1):
+            with self._gradients_stay_here() if done < len(batches) else nullcontext():
                 run = partial(self.precision['train'].run, self.net_g, lq)
                 outputs = run(return_all=True) if self.returns_all else [[run()]]
                 share = len(lq) / len(self.lq)
@@ -231,8 +231,8 @@ class DeblurModel(CheckpointedModel):
             raise UserError(f'NaN or infinite pixels in {", ".join(damaged)}. Repair or remove these images.')
         self.bad_steps = {key: count + 1 for key, count in self.bad_steps.items()}
         found = (
-            f'Iteration {current_iter}: the loss ({total.item():g}) or the norm of its gradient ({norm.item():g}) is not '
-            'finite, though the images are'
+            f'Iteration {current_iter}: the loss ({total.item():g}) or the norm of its gradient ({norm.item():g}) is '
+            'not finite, though the images are'
         )
         get_root_logger().warning(
             f'{found}. The step is skipped: {self.bad_steps["in_a_row"]} in a row, {self.bad_steps["total"]} in all.'
@@ -240,9 +240,9 @@ class DeblurModel(CheckpointedModel):
         if self.bad_steps['in_a_row'] >= self.max_bad_steps:
             self._close_bar()
             raise UserError(
-                f'{found}: {self.max_bad_steps} such steps in a row, as train.max_bad_steps allows. {self.last_saved()} '
-                'Begin a training under another name from those weights, with path.pretrain_network_g and a lower '
-                'train.optim_g.lr.'
+                f'{found}: {self.max_bad_steps} such steps in a row, the limit of train.max_bad_steps. '
+                f'{self.last_saved()} Begin a training under another name from those weights, with '
+                'path.pretrain_network_g and a lower train.optim_g.lr.'
             )
 
     def _close_bar(self) -> None:

@@ -19,7 +19,7 @@ from deeprftv2_arch.toolbox.parts import (
     mend_optimizers,
     mend_prefetch,
 )
-from deeprftv2_arch.toolbox.training import mend_resume
+from deeprftv2_arch.toolbox.training import mend_batches, mend_resume
 
 BEFORE_IMPORT = (mend_distutils, mend_functional_tensor)
 WITH_MODELS = (
@@ -32,7 +32,7 @@ WITH_MODELS = (
     mend_last_iteration,
     mend_local_rank,
 )
-AT_START = (mend_resume,)
+AT_START = (mend_resume, mend_batches)
 
 __all__ = [
     'AT_START',

@@ -68,6 +68,8 @@ def make_model(tmp_path: Path) -> Callable[..., DeblurModel]:
             'rank': 0,
             'world_size': 1,
             'is_train': is_train,
+            'manual_seed': 0,
+            'datasets': {},
             'network_g': {'type': 'TwoScaleProbe'},
             'path': {
                 'models': str(tmp_path / 'models'),

@@ -239,12 +239,36 @@ def test_image_that_is_not_finite_stops_before_the_weights_change(make_model, ba
     assert torch.equal(weights(model.net_g), before)
 
 
-def test_loss_that_is_not_finite_on_good_images_blames_the_training(make_model, batch, train_for):
-    model = make_model()
+def test_steps_that_are_not_finite_are_skipped_and_counted(make_model, batch, train_for):
+    model = make_model(train={'ema_decay': 0.5})
+    train_for(model, batch, range(1, 3))
+    before = [weights(net).clone() for net in (model.net_g, model.net_g_ema)]
+    with torch.no_grad():
+        bias = model.net_g.coarse.bias.clone()
+        model.net_g.coarse.bias.fill_(math.inf)
+    train_for(model, batch, range(3, 5))
+    assert model.get_current_log()['bad_steps'] == 2
+    with torch.no_grad():
+        assert model.net_g.coarse.bias.isinf().all()
+        model.net_g.coarse.bias.copy_(bias)
+    assert torch.equal(weights(model.net_g), before[0])
+    assert torch.equal(weights(model.net_g_ema), before[1])
+    train_for(model, batch, range(5, 6))
+    assert model.bad_steps == {'in_a_row': 0, 'total': 2}
+    assert not torch.equal(weights(model.net_g), before[0])
+
+
+def test_too_many_bad_steps_in_a_row_end_the_training(make_model, batch, train_for, tmp_path):
+    model = make_model(train={'max_bad_steps': 3})
+    train_for(model, batch, range(1, 3))
+    model.save(epoch=0, current_iter=2)
     with torch.no_grad():
         model.net_g.coarse.bias.fill_(math.inf)
-    with pytest.raises(UserError, match=r'Iteration 1: the loss .*lower train\.optim_g\.lr'):
-        train_for(model, batch, range(1, 2))
+    train_for(model, batch, range(3, 5))
+    with pytest.raises(UserError) as told:
+        train_for(model, batch, range(5, 6))
+    for words in ('Iteration 5', 'train.max_bad_steps', str(tmp_path / 'models' / 'net_g_2.pth'), 'train.optim_g.lr'):
+        assert words in str(told.value)
 
 
 def test_result_that_is_not_finite_is_not_scored(make_model, write_pairs, tmp_path):

@@ -1,0 +1,115 @@
+"""The loader of a training whose batches follow its stages."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.data.prefetch_dataloader import PrefetchDataLoader
+from torch.utils.data import DataLoader, Dataset
+
+from deeprftv2_arch.data.sampling import EpochSampler, Sample, SampleOrder
+from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.random_numbers import preserved
+from deeprftv2_arch.stages import read_stages
+
+
+def build_training_loader(
+    dataset: Dataset, options: Mapping[str, Any], done: int = 0
+) -> tuple[DataLoader, EpochSampler]:
+    """Build the loader of one process: each batch is the process's share of one step of the optimizer.
+
+    Args:
+        dataset: Training data. One that says ``takes_samples`` is asked for :class:`~.sampling.Sample`; from any other
+            the random numbers of Python, NumPy and PyTorch are taken to be all that its items depend on.
+        options: All options of a training, as the toolbox has parsed them.
+        done: Iterations done by the training that is resumed.
+
+    Returns:
+        The loader and its sampler, which has ``set_epoch``.
+
+    Raises:
+        UserError: If the stages are wrong, or ask for crops that the data set cannot cut.
+    """
+    data, stages = options['datasets']['train'], read_stages(options)
+    for stage in stages:
+        if stage.gt_size is not None:
+            _check_crop(dataset, stage.gt_size, data)
+    seed = options['manual_seed']
+    order = SampleOrder(len(dataset), seed, stages, data.get('dataset_enlarge_ratio', 1))
+    sampler = EpochSampler(order, options['rank'], options['world_size'], done)
+    settings = {
+        'dataset': dataset if _takes_samples(dataset) else SeededDataset(dataset),
+        'batch_sampler': sampler,
+        # As in the toolbox: without `dist`, one process feeds all GPUs.
+        'num_workers': data['num_worker_per_gpu'] * (1 if options['dist'] else max(1, options['num_gpu'])),
+        'worker_init_fn': _leave_interrupts_to_the_training,
+        # With a generator of its own, starting the loader draws no number from that of the training.
+        'generator': torch.Generator().manual_seed(seed),
+        'pin_memory': data.get('pin_memory', False),
+        'persistent_workers': data.get('persistent_workers', False),
+    }
+    if data.get('prefetch_mode') == 'cpu':
+        return PrefetchDataLoader(num_prefetch_queue=data.get('num_prefetch_queue', 1), **settings), sampler
+    return DataLoader(**settings), sampler
+
+
+def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
+    """What the log says about the data of a training: images, epochs and a line for each stage."""
+    order = sampler.order
+    total = order.stages[-1].last
+    lines = [
+        f'{order.images} images; an epoch takes {order.epoch_images}; {order.epoch_of(total) + 1} epochs; '
+        f'{total} iterations; order from manual_seed: {order.seed}',
+        *(f'stage {number}, {stage}' for number, stage in enumerate(order.stages, 1)),
+    ]
+    return f'Training data {options["datasets"]["train"]["name"]}:' + ''.join(f'\n\t{line}' for line in lines)
+
+
+def identity(dataset: Dataset) -> dict[str, Any]:
+    """What must be the same for a training to be resumed: the number of images and, where known, their names."""
+    names = '\n'.join(getattr(dataset, 'names', ()))
+    return {'images': len(dataset), 'names': hashlib.sha256(names.encode()).hexdigest()}
+
+
+class SeededDataset(Dataset):
+    """A data set that knows no samples: its global random numbers are made to follow the sample's seed.
+
+    The numbers of the training itself, which may live in the same process, are put back after each item.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, sample: Sample) -> Any:
+        with preserved():
+            random.seed(sample.seed)
+            np.random.seed(sample.seed % 2**32)
+            torch.default_generator.manual_seed(sample.seed)
+            return self.dataset[sample.index]
+
+
+def _takes_samples(dataset: Dataset) -> bool:
+    return getattr(dataset, 'takes_samples', False)
+
+
+def _check_crop(dataset: Dataset, size: tuple[int, int], data: Mapping[str, Any]) -> None:
+    if not _takes_samples(dataset):
+        raise UserError(
+            f'train.stages: the data set {data["type"]} cuts one size of crops only. Use PairedDeblurDataset, or '
+            'datasets.train.gt_size without stages.'
+        )
+    dataset.check_crop(size)
+
+
+def _leave_interrupts_to_the_training(_: int) -> None:
+    """In a worker process: Ctrl+C reaches all processes of a terminal, and the training still needs its data."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
