@@ -113,15 +113,15 @@ class TestGoPro:
         shutil.copytree(copy, tmp_path / 'repository')
         for split, count in (('train', 3), ('test', 2)):
             shutil.copytree(write_pairs(split, count=count).lq.parent, tmp_path / f'repository/datasets/GoPro/{split}')
-        short = ('train:total_iter=2', 'logger:print_freq=1', 'datasets:train:gt_size=32')
-        short += ('datasets:train:num_worker_per_gpu=0', 'num_gpu=0')
+        short = ('train:total_iter=2', 'train:stages=[{gt_size: 32, total_batch: 2, iterations: 2}]')
+        short += ('logger:print_freq=1', 'datasets:train:num_worker_per_gpu=0', 'num_gpu=0')
         folder = tmp_path / 'repository'
         trained = python(*self.TRAIN, '--force_yml', *short, *self.SMALL, folder=folder, path=[])
         assert trained.returncode == 0, trained.stderr
         assert re.search(r'iter: +2, .*l_total: \d', trained.stderr)
         tested = python(*self.TEST, '--force_yml', 'num_gpu=0', *self.SMALL, folder=folder, path=[])
         assert tested.returncode == 0, tested.stderr
-        assert re.search(r'# psnr: \d+\.\d+.*\n.*# ssim: 0\.\d+', tested.stderr)
+        assert re.search(r'# psnr: \d+\.\d+.*\n.*# ssim_3d: 0\.\d+', tested.stderr)
         pictures = folder.glob('results/DeepRFTv2-B_GoPro/visualization/GoPro-test/*.png')
         assert sorted(path.name.split('_')[0] for path in pictures) == ['000', '001']
 
