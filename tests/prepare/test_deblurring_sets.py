@@ -11,7 +11,6 @@ import pytest
 from basicsr.data.data_util import paired_paths_from_lmdb
 from prepare.miniatures import (
     GOPRO,
-    SIZE,
     build_dpdd_flat,
     build_dpdd_original,
     build_gopro_flat,
@@ -27,6 +26,8 @@ from prepare.miniatures import (
 )
 
 from deeprftv2_arch.data.paired_deblur_dataset import PairedDeblurDataset
+from deeprftv2_arch.known_sets import KNOWN_SETS
+from deeprftv2_arch.prepare.deblurring import SETS
 
 LAYOUTS = {
     'gopro': (build_gopro_original, build_gopro_flat),
@@ -250,10 +251,6 @@ def test_gopro_crops_are_the_published_windows(prepare, tmp_path):
 
 
 def test_the_number_of_crops_is_the_published_one():
-    from deeprftv2_arch.known_sets import KNOWN_SETS
-    from deeprftv2_arch.prepare.deblurring import SETS
-
     for name in ('gopro', 'dpdd'):
         known = KNOWN_SETS[name]
         assert SETS[name].crops.count(*known.size) * known.images['train'] == known.train_crops
-    assert SIZE != KNOWN_SETS['gopro'].size
