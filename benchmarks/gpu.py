@@ -13,6 +13,7 @@ the same way with small networks, to see that it works; `--device cpu --only-net
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from machine import MB, ROOT, describe, peak_growth
+from machine import MB, ROOT, describe
 from scan import NAMES, make_inputs, training
 from torch import Tensor
 
@@ -74,9 +75,9 @@ class Plan:
         return 1e3 * min(times[1:])
 
     def peak(self, run: Callable[[], object]) -> float:
-        """Megabytes by which a run raises the peak: of the GPU's allocator, or of this process."""
+        """Megabytes by which a run raises the peak of the GPU's allocator; NaN without one, see benchmarks/memory.py."""
         if self.device.type != 'cuda':
-            return peak_growth(run) / MB
+            return math.nan
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
