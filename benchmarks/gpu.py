@@ -75,7 +75,7 @@ class Plan:
         return 1e3 * min(times[1:])
 
     def peak(self, run: Callable[[], object]) -> float:
-        """Megabytes by which a run raises the peak of the GPU's allocator; NaN without one, see benchmarks/memory.py."""
+        """Megabytes by which a run raises the peak of the GPU's allocator; NaN where there is none."""
         if self.device.type != 'cuda':
             return math.nan
         torch.cuda.empty_cache()
