@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import positive_integer, reject_unknown_keys
+from deeprftv2_arch.options.definitions import STAGE
 
 
 class Stage(NamedTuple):
@@ -87,7 +88,7 @@ def _read_list(entries: Any, total_iter: int, processes: int, limit: int) -> tup
         where = f'train.stages[{number}]'
         if not isinstance(entry, Mapping):
             raise UserError(f'{where}: expected {{gt_size: ..., total_batch: ..., iterations: ...}}, got {entry!r}.')
-        reject_unknown_keys(entry, ('gt_size', 'total_batch', 'iterations'), where)
+        reject_unknown_keys(entry, STAGE.names, where)
         batch = positive_integer(entry, 'total_batch', where)
         if batch % processes:
             raise UserError(

@@ -15,23 +15,16 @@ from torch.utils.data import Dataset
 
 from deeprftv2_arch.data.augmentation import Symmetries, random_crop, random_symmetry
 from deeprftv2_arch.data.errors import DataError
-from deeprftv2_arch.data.paired_images import SOURCE_KEYS, PairedImages, to_tensor
+from deeprftv2_arch.data.paired_images import PairedImages, to_tensor
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import positive_integer, reject_unknown_keys
+from deeprftv2_arch.options.keys import Section
 
 if TYPE_CHECKING:
     from deeprftv2_arch.data.sampling import Sample
 
 AUGMENTATION = {0: Symmetries(False, False, False), 4: Symmetries(True, True, False), 8: Symmetries(True, True, True)}
 """The symmetries that ``augmentation`` stands for, by their number."""
-
-PAIR_KEYS = (*('name', 'type', 'phase', 'scale', 'protocol'), *('gt_size', 'augmentation', 'use_hflip', 'use_rot'))
-"""The keys of the section of any data set of pairs, beside those of its source and of the toolbox's loader."""
-
-_LOADER_KEYS = (
-    *('num_worker_per_gpu', 'batch_size_per_gpu', 'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue'),
-    *('pin_memory', 'persistent_workers', 'use_shuffle'),
-)
 
 
 class PairedDataset(Dataset):
@@ -42,7 +35,7 @@ class PairedDataset(Dataset):
 
     Args:
         opt: The data set's section of the option file; the registered classes tell its keys.
-        keys: Keys of that section that are read beyond those common to all data sets of pairs.
+        section: The keys that may stand there.
         scale: How many pixels of the good image stand for one of the degraded image, along each side.
 
     Raises:
@@ -52,9 +45,9 @@ class PairedDataset(Dataset):
     takes_samples = True
     """Whether items can be asked for by a Sample; the training's loader looks for this."""
 
-    def __init__(self, opt: Mapping[str, Any], keys: tuple[str, ...] = (), scale: int = 1) -> None:
+    def __init__(self, opt: Mapping[str, Any], section: Section, scale: int = 1) -> None:
         self.where = dataset_place(opt)
-        reject_unknown_keys(opt, SOURCE_KEYS + PAIR_KEYS + _LOADER_KEYS + keys, self.where)
+        reject_unknown_keys(opt, (*section.names, 'phase'), self.where)
         if not isinstance(opt.get('phase'), str):
             raise UserError(f'{self.where}.phase: expected text, got {opt.get("phase")!r}.')
         self.opt = opt

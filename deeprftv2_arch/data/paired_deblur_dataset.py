@@ -9,6 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from deeprftv2_arch.data.paired_dataset import PairedDataset, dataset_place
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.options.definitions import PAIRED_DEBLUR_DATASET
 
 
 @DATASET_REGISTRY.register()
@@ -45,4 +46,4 @@ class PairedDeblurDataset(PairedDataset):
         if opt.get('scale', 1) != 1:
             where = dataset_place(opt)
             raise UserError(f'{where}.scale: blurred and sharp images have the same size, so it must be 1 or absent.')
-        super().__init__(opt, keys=('pad_to',))
+        super().__init__(opt, PAIRED_DEBLUR_DATASET)

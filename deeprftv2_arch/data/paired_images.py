@@ -17,12 +17,7 @@ from deeprftv2_arch.data.lmdb_store import pair_lmdbs, peek_lmdb, read_lmdb
 from deeprftv2_arch.data.pairing import ImagePair, pair_folders, pair_list
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import reject_unknown_keys
-
-SOURCE_KEYS = (
-    *('dataroot_gt', 'dataroot_lq', 'io_backend', 'meta_info_file', 'filename_tmpl', 'recursive', 'bit_depth'),
-    'allow_gamma',
-)
-"""The keys of a data set's section that say where its images are and how they are read."""
+from deeprftv2_arch.options.definitions import IO_BACKEND
 
 _GAMMA = re.compile(r'(?:^|[/\\])blur_gamma[^/\\]*')
 
@@ -34,7 +29,7 @@ class PairedImages:
     (``meta_info_file``, see :func:`~deeprftv2_arch.data.pairing.pair_list`); or by LMDB key.
 
     Args:
-        opt: The data set's section of the option file, of which the keys in ``SOURCE_KEYS`` are read.
+        opt: The data set's section of the option file.
         where: What to call that section in a message.
         scale: How many pixels of the good image stand for one of the degraded image, along each side.
 
@@ -98,7 +93,7 @@ class PairedImages:
         list_file = opt.get('meta_info_file')
         template, recursive = opt.get('filename_tmpl', '{}'), opt.get('recursive', False)
         if kind == 'lmdb':
-            reject_unknown_keys(self.backend, ('type', 'readahead'), f'{where}.io_backend')
+            reject_unknown_keys(self.backend, IO_BACKEND.names, f'{where}.io_backend')
             if list_file or template != '{}' or recursive:
                 raise UserError(
                     f'{where}: meta_info_file, filename_tmpl and recursive are for folders; the pairs of an LMDB have '

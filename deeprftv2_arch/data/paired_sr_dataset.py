@@ -9,6 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from deeprftv2_arch.data.paired_dataset import PairedDataset, dataset_place
 from deeprftv2_arch.option_keys import positive_integer
+from deeprftv2_arch.options.definitions import PAIRED_SR_DATASET
 
 
 @DATASET_REGISTRY.register()
@@ -38,4 +39,4 @@ class PairedSRDataset(PairedDataset):
     """
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        super().__init__(opt, scale=positive_integer(opt, 'scale', dataset_place(opt)))
+        super().__init__(opt, PAIRED_SR_DATASET, scale=positive_integer(opt, 'scale', dataset_place(opt)))

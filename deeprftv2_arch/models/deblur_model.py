@@ -23,18 +23,15 @@ from deeprftv2_arch.checkpoint import read_checkpoint
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.checkpointing import CheckpointedModel
 from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
-from deeprftv2_arch.models.precision import PRECISION_KEYS
 from deeprftv2_arch.models.progress import TrainingBar
 from deeprftv2_arch.models.supervision import supervise
 from deeprftv2_arch.models.weights import load_weights
 from deeprftv2_arch.option_keys import number, positive_integer, reject_unknown_keys
+from deeprftv2_arch.options.definitions import DEBLUR_TRAIN
 from deeprftv2_arch.stages import read_stages, stage_of
 
 LOSSES = {'pixel_opt': 'l_pix', 'fft_opt': 'l_fft', 'perceptual_opt': 'l_percep'}
 """Name in the log of each loss that an option file can ask for."""
-
-_TRAIN_KEYS = (*LOSSES, 'total_iter', 'warmup_iter', 'optim_g', 'scheduler', 'grad_clip', 'ema_decay')
-_TRAIN_KEYS += ('stages', 'accumulate', 'max_bad_steps', *PRECISION_KEYS)
 
 MAX_BAD_STEPS = 10
 """How many steps in a row may be skipped, unless `train.max_bad_steps` says otherwise."""
@@ -74,7 +71,7 @@ class DeblurModel(CheckpointedModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         if opt['is_train']:
-            reject_unknown_keys(opt['train'], _TRAIN_KEYS, 'train')
+            reject_unknown_keys(opt['train'], DEBLUR_TRAIN.names, 'train')
         self.bar: TrainingBar | None = None
         super().__init__(opt)
 

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import nearest, number, positive_integer, reject_unknown_keys
+from deeprftv2_arch.options.definitions import SCHEDULER
 from deeprftv2_arch.toolbox import OPTIMIZERS
 
 RELEASED_ADAMW = {'lr': 1e-3, 'betas': (0.9, 0.9), 'weight_decay': 1e-3}
@@ -75,7 +76,7 @@ def build_scheduler(optimizer: Optimizer, train: Mapping[str, Any]) -> LRSchedul
 
 def _cosine(optimizer: Optimizer, options: dict[str, Any], total_iter: int) -> LRScheduler:
     options = {'T_max': total_iter, 'eta_min': RELEASED_MIN_LR, **options}
-    reject_unknown_keys(options, ('T_max', 'eta_min'), 'train.scheduler')
+    reject_unknown_keys(options, SCHEDULER.names, 'train.scheduler')
     period = positive_integer(options, 'T_max', 'train.scheduler')
     if period < total_iter:
         raise UserError(f'train.scheduler.T_max: {period} is less than total_iter: {total_iter}, where it must end.')

@@ -16,8 +16,6 @@ from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.precision import at_least_float32
 
 FLAGS = ('tf32', 'channels_last', 'compile')
-PRECISION_KEYS = ('amp', *FLAGS)
-"""Keys of both sections that are read here."""
 
 # Convolutions use TF32 where the GPU has it, matrix products do not.
 _TORCH_TF32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)

@@ -28,12 +28,12 @@ Error: options/train.yml:52: train.optim_g.lr: YAML takes 1e-3 for text. Write 1
 `python -m deeprftv2_arch.options FILE ...` checks files without starting anything.
 
 Values are changed on the command line: `--set train.total_iter=1000 datasets.train.gt_size=128`. The value is YAML, an
-entry of a list goes by its number: `train.stages.0.iterations=500`. BasicSR's form, `--force_yml train:total_iter=1000`,
-works too, and nothing of it is executed. The options of a run, with these changes, stand in its folder as
+entry of a list goes by its number: `train.stages.0.iterations=500`. BasicSR's form works too, and nothing of it is
+executed: `--force_yml train:total_iter=1000`. The options of a run, with these changes, stand in its folder as
 `resolved_options.yml`, beside the copy of the file.
 
-Judged are the keys below and the arguments of whatever network, loss, metric, optimizer or schedule is named. Models and
-data sets of BasicSR or of other plugins may read more keys; these are left to them.
+Judged are the keys below and the arguments of whatever network, loss, metric, optimizer or schedule is named. Models
+and data sets of BasicSR or of other plugins may read more keys; these are left to them.
 
 **Bold** keys are needed: always, or to train (*train*) or to test (*test*). `~` is YAML's word for nothing."""
 

@@ -328,7 +328,7 @@ def test_everything_at_once_as_the_user_sees_it(ours, tmp_path):
         "Error: --set nam=x: nam: unknown key (did you mean 'name'?).",
         f"Error: run.yml:{at['model_type:']}: model_type: nothing is registered under the name 'DeblurModle'",
         f'Error: run.yml:{at["use_flip:"]}: datasets.train.use_flip: unknown key for PairedDeblurDataset (did you mean',
-        f'Error: run.yml:{at["dataroot_gt: nowhere"]}: datasets.val.dataroot_gt: there is no folder {tmp_path}/nowhere.',
+        f'Error: run.yml:{at["dataroot_gt: nowhere"]}: datasets.val.dataroot_gt: there is no folder {tmp_path}/',
         f'Error: run.yml:{at["loss_wait:"]}: train.pixel_opt.loss_wait: unknown key for L1Loss (did you mean',
         f'Error: run.yml:{at["loss_weight:"]}: train.fft_opt.loss_weight: YAML takes 1e-2 for text. Write 1.0e-02',
     ]
