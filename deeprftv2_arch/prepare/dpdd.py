@@ -111,7 +111,8 @@ def _scenes(file: Path, names: list[str]) -> list[str]:
         entries = _read(file).split()
     by_name = {name: name for name in names}
     by_number = {str(number): name for number, name in enumerate(names, start=1)}
-    lookup = by_name if all(Path(entry).stem in by_name for entry in entries) else by_number
+    numbers = all(entry.isdecimal() for entry in entries) and not any(entry in by_name for entry in entries)
+    lookup = by_number if numbers else by_name
     chosen = [lookup.get(Path(entry).stem) for entry in entries]
     if not entries or None in chosen:
         what = repr(entries[chosen.index(None)]) if entries else 'nothing'
