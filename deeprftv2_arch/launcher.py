@@ -19,6 +19,7 @@ from torch import distributed as dist
 
 from deeprftv2_arch import registration, toolbox
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.interruption import Interruption, TrainingStopped
 from deeprftv2_arch.nn.selective_scan import BackendError
 from deeprftv2_arch.options.command_line import CommandLine
 
@@ -34,14 +35,24 @@ def launch(kind: str, root: str | Path) -> int:
         root: Folder below which `experiments`, `results` and `tb_logger` go.
 
     Returns:
-        The exit code: 0, 2 after a mistake that one line on stderr explains, or 130 after Ctrl+C.
+        The exit code: 0, also after a training that Ctrl+C or SIGTERM stopped between two iterations; 2 after a mistake
+        that one line on stderr explains; 130 after a Ctrl+C before the first iteration, in a test, or a second one.
     """
     registration.register_all()
     registration.announce()
     pipeline = importlib.import_module(f'basicsr.{kind}')
-    with CommandLine(sys.argv[1:]) as command_line, Run(pipeline, command_line) as run:
+    toolbox.mend(toolbox.AT_START)
+    with (
+        CommandLine(sys.argv[1:]) as command_line,
+        Interruption() as interruption,
+        Run(pipeline, command_line, interruption) as run,
+    ):
         try:
             getattr(pipeline, f'{kind}_pipeline')(str(root))
+        except TrainingStopped as stopped:
+            run.undo()
+            if registration.process_rank() == 0:
+                run.say(str(stopped))
         except KeyboardInterrupt:
             run.undo()
             run.say(
@@ -68,15 +79,18 @@ class Run:
     """
 
     WATCHED = ('parse_options', 'make_exp_dirs', 'copy_opt_file', 'build_dataset', 'build_dataloader', 'build_model')
+    WATCHED += ('create_train_val_dataloader',)
 
-    def __init__(self, pipeline: ModuleType, command_line: CommandLine) -> None:
+    def __init__(self, pipeline: ModuleType, command_line: CommandLine, interruption: Interruption) -> None:
         self.pipeline = pipeline
         self.command_line = command_line
-        # The test copies no option file.
+        self.interruption = interruption
+        # The test copies no option file, and has no sampler.
         self.toolbox_functions = {name: getattr(pipeline, name) for name in self.WATCHED if hasattr(pipeline, name)}
         self.options: dict[str, Any] = {'path': {}}
         self.folders = Folders([])
         self.model: Any = None
+        self.sampler: Any = None
 
     def __enter__(self) -> Run:
         for name in self.toolbox_functions:
@@ -129,9 +143,61 @@ class Run:
         return loader
 
     def build_model(self, options: dict[str, Any]) -> Any:
-        """Take note of the model, which tells how far the run has come."""
+        """Take note of the model, which tells how far the run has come, and from here on stop between iterations."""
         self.model = self.toolbox_functions['build_model'](options)
+        if options['is_train']:
+            self._watch_iterations()
         return self.model
+
+    def create_train_val_dataloader(self, options: dict[str, Any], logger: logging.Logger) -> Any:
+        """Take note of the sampler, which tells the epoch."""
+        loaders = self.toolbox_functions['create_train_val_dataloader'](options, logger)
+        self.sampler = loaders[1]
+        return loaders
+
+    def _watch_iterations(self) -> None:
+        """Look for a request to stop before each iteration, with which the loop changes the learning rate first.
+
+        Validation is given up at once, unless other processes wait for it.
+        """
+        model, interruption = self.model, self.interruption
+        update, validate = model.update_learning_rate, model.validation
+
+        def update_learning_rate(current_iter: int, warmup_iter: int = -1) -> None:
+            if self._any_process_is_asked():
+                self._stop(current_iter - 1)
+            update(current_iter, warmup_iter=warmup_iter)
+
+        def validation(dataloader: Any, current_iter: int, *arguments: Any, **settings: Any) -> None:
+            if self.options['dist']:
+                validate(dataloader, current_iter, *arguments, **settings)
+                return
+            try:
+                with interruption.raised():
+                    if interruption.requested:
+                        raise KeyboardInterrupt
+                    validate(dataloader, current_iter, *arguments, **settings)
+            except KeyboardInterrupt:
+                self._stop(min(current_iter, int(self.options['train']['total_iter'])))
+
+        model.update_learning_rate, model.validation = update_learning_rate, validation
+        interruption.held_back = True
+
+    def _any_process_is_asked(self) -> bool:
+        """All processes leave the training after the same iteration."""
+        if not self.options['dist']:
+            return self.interruption.requested
+        asked = torch.tensor(int(self.interruption.requested), device=self.model.device)
+        dist.all_reduce(asked, dist.ReduceOp.MAX)
+        return bool(asked)
+
+    def _stop(self, iteration: int) -> None:
+        if getattr(self.model, 'bar', None) is not None:
+            self.model.bar.close()
+        if iteration <= (self.options.get('resumed') or {}).get('iter', 0):
+            raise TrainingStopped('Stopped before the first iteration.')
+        self.model.save(self.sampler.epoch, iteration)
+        raise TrainingStopped(f'Stopped after iteration {iteration}, which is saved. Add --auto_resume to go on.')
 
     def undo(self) -> None:
         """If the run came to nothing, put the folders back."""

@@ -31,7 +31,17 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason='shows what 
 
 def test_all_mends_are_made_where_they_are_needed():
     everywhere = {
-        *('init_dist', 'ddp_on_cpu', 'saving', 'loading', 'prefetch', 'last_iteration', 'local_rank', 'resume'),
+        *(
+            'init_dist',
+            'ddp_on_cpu',
+            'saving',
+            'loading',
+            'prefetch',
+            'last_iteration',
+            'local_rank',
+            'resume',
+            'batches',
+        ),
     }
     released = {'functional_tensor', 'optimizers'}
     assert set(toolbox.mended) - {'distutils'} == everywhere | (released if RELEASED else set())
@@ -244,7 +254,9 @@ class TestLoading:
         torch.save({'state_dict': model.net.state_dict(), 'epoch': 3}, path)
         with pytest.raises(KeyError):
             BaseModel.load_network.original(model, model.net, path)
-        with pytest.raises(UserError, match=r"under the key 'params'; it has 'state_dict', 'epoch'. Set path.param_key_g"):
+        with pytest.raises(
+            UserError, match=r"under the key 'params'; it has 'state_dict', 'epoch'. Set path.param_key_g"
+        ):
             model.load_network(model.net, path)
 
 
@@ -308,10 +320,13 @@ class TestResume:
         experiment = tmp_path / 'experiments' / 'x'
         states = experiment / 'training_states'
         states.mkdir(parents=True)
+        (experiment / 'models').mkdir()
         for iteration in (5, 10):
-            torch.save({'iter': iteration, 'weight': torch.ones(2)}, states / f'{iteration}.state')
+            state = {'epoch': 0, 'iter': iteration, 'optimizers': [torch.ones(2)], 'schedulers': []}
+            torch.save(state, states / f'{iteration}.state')
+            torch.save({'params': {}}, experiment / 'models' / f'net_g_{iteration}.pth')
         path = {'training_states': str(states), 'models': str(experiment / 'models'), 'resume_state': None}
-        return {'name': 'x', 'auto_resume': False, 'network_g': {}, 'path': path}
+        return {'name': 'x', 'auto_resume': False, 'network_g': {}, 'path': path, 'train': {'total_iter': 10}}
 
     @without_cuda
     def test_without_cuda(self, opt):
@@ -320,7 +335,7 @@ class TestResume:
             basicsr.train.load_resume_state.original(opt)
         state = basicsr.train.load_resume_state(opt)
         assert state['iter'] == 5
-        assert state['weight'].device.type == 'cpu'
+        assert state['optimizers'][0].device.type == 'cpu'
         assert opt['path']['pretrain_network_g'] == os.path.join(opt['path']['models'], 'net_g_5.pth')
 
     def test_auto_resume_from_another_folder(self, opt):

@@ -66,6 +66,16 @@ def killed_before(iteration: int) -> Callable[[int], None]:
     return kill
 
 
+def signalled_before(iteration: int, number: int, rank: int = 0) -> Callable[[int], None]:
+    """For `train`: what asks one process to stop, as Ctrl+C or a scheduler does."""
+
+    def ask(current: int) -> None:
+        if current == iteration and os.environ['RANK'] == str(rank):
+            os.kill(os.getpid(), number)
+
+    return ask
+
+
 def _train(rank: int, processes: int, port: int, folder: Path, arguments: tuple[str, ...], before) -> None:
     torch.set_num_threads(1)
     os.chdir(folder)

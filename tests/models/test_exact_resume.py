@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
-from training_processes import killed_before, train
+from training_processes import killed_before, signalled_before, train
+
+from deeprftv2_arch import checkpoint
+from deeprftv2_arch.models import DeblurModel
 
 LENGTH, SAVED, KILLED = 10, 4, 7
 
@@ -92,3 +98,71 @@ def test_workers_and_prefetching_change_nothing(options, tmp_path):
             state.pop('epoch')
         expected = expected or found
         assert same(expected, found)
+
+
+@pytest.mark.parametrize(('processes', 'number'), [(1, signal.SIGINT), (2, signal.SIGTERM)])
+def test_stopped_and_resumed(options, tmp_path, processes, number):
+    straight, stopped = tmp_path / 'straight', tmp_path / 'stopped'
+    assert train(straight, options, processes=processes) == [0] * processes
+    # Of two processes one is asked alone; both end after the same iteration.
+    ask = signalled_before(KILLED, number, rank=processes - 1)
+    assert train(stopped, options, processes=processes, before=ask) == [0] * processes
+    said = (stopped / 'said_0.txt').read_text()
+    assert said.splitlines()[-1] == f'Stopped after iteration {KILLED}, which is saved. Add --auto_resume to go on.'
+    assert 'Traceback' not in said
+    assert train(stopped, options, '--auto_resume', processes=processes) == [0] * processes
+    assert same(results(straight), results(stopped))
+
+
+def test_stopped_in_the_middle_of_a_validation(options, tmp_path, monkeypatch):
+    straight, stopped = tmp_path / 'straight', tmp_path / 'stopped'
+    assert train(straight, options) == [0]
+    test = DeblurModel.test
+
+    def interrupted(self):
+        if self.schedulers[0].last_epoch == 5:  # in the validation after iteration 6
+            os.kill(os.getpid(), signal.SIGTERM)
+        test(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeblurModel, 'test', interrupted)
+        assert train(stopped, options) == [0]
+    assert 'Stopped after iteration 6, which is saved.' in (stopped / 'said_0.txt').read_text()
+    assert train(stopped, options, '--auto_resume') == [0]
+    assert same(results(straight), results(stopped))
+
+
+def test_full_disk(options, tmp_path):
+    """The disk takes no more after the first checkpoint: one message, and that checkpoint goes on."""
+
+    def fill_disk(iteration: int) -> None:
+        if iteration == SAVED + 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+            checkpoint.PAUSES = ()
+
+    assert train(tmp_path / 'x', options, before=fill_disk) == [2]
+    said = (tmp_path / 'x' / 'said_0.txt').read_text()
+    experiment = tmp_path / 'x' / 'experiments' / 'run'
+    errors = [line for line in said.splitlines() if line.startswith('Error: ')]
+    assert len(errors) == 1
+    assert errors[0].startswith(f'Error: Cannot write {experiment / "training_states" / "8.state"}: ')
+    assert 'Traceback' not in said
+    assert not list(experiment.rglob('*.part'))
+    assert train(tmp_path / 'x', options, '--auto_resume') == [0]
+
+
+def test_another_network_touches_nothing(options, tmp_path):
+    assert train(tmp_path / 'x', options) == [0]
+    experiment = tmp_path / 'x' / 'experiments'
+    before = {path: path.read_bytes() for path in experiment.rglob('*') if path.is_file()}
+    options['network_g'] = {
+        'type': 'EDSR',
+        'num_in_ch': 3,
+        'num_out_ch': 3,
+        'num_feat': 4,
+        'num_block': 1,
+        'upscale': 1,
+    }
+    assert train(tmp_path / 'x', options, '--auto_resume') == [2]
+    assert 'network_g.type: EDSR instead of DropoutProbe' in (tmp_path / 'x' / 'said_0.txt').read_text()
+    assert {path: path.read_bytes() for path in experiment.rglob('*') if path.is_file()} == before
