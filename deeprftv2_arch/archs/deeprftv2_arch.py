@@ -197,7 +197,8 @@ class DeepRFTv2(nn.Module):
         height, width = x.shape[-2:]
         padded = F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
         # Every norm and 1x1 convolution works pixel by pixel: channels-last spares them a copy each.
-        images = image_pyramid(padded.contiguous(memory_format=torch.channels_last), self.num_scales)
+        padded = padded.contiguous(memory_format=torch.channels_last)
+        images = image_pyramid(padded, self.num_scales)
         outputs = self._restore(images, return_all) if self.training else self._evaluate(images, return_all)
         outputs = tuple(
             [image[..., : max(height >> scale, 1), : max(width >> scale, 1)].contiguous() for image in scale_outputs]
