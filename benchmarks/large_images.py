@@ -5,8 +5,8 @@ process; and, for whole images, the same as a number of full-resolution maps of 
 `tile: auto` builds its estimate. The allocator is told to give freed memory back at once.
 
 How many blocks a level has changes the time and hardly the memory, as a forward pass keeps nothing of the block before.
-The image itself, its pyramid and the result add what does not depend on the network. `--width 4 --columns 1 --blocks 1 1
-1` shows that for the largest photograph in minutes; the table says what was run.
+The image itself, its pyramid and the result add what does not depend on the network: a small one shows that for the
+largest photograph in minutes, `--width 4 --columns 1 --blocks 1 1 1`. The table says what was run.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def main() -> None:
         peaks.append(result['peak'] / MB)
         blocks = '-'.join(map(str, args.blocks))
         print(
-            f'{size:>10} {tile:>5} {args.width:5} {args.columns:7} {blocks:>7} {peaks[-1]:8,.0f} {result["seconds"]:8.1f} {maps}',
+            f'{size:>10} {tile:>5} {args.width:5} {args.columns:7} {blocks:>7} {peaks[-1]:8,.0f} '
+            f'{result["seconds"]:8.1f} {maps}',
             flush=True,
         )
     print(f'largest peak {max(peaks):,.0f} MB (target {TARGET:,}, {"met" if max(peaks) < TARGET else "NOT MET"})')
