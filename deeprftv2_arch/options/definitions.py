@@ -43,6 +43,9 @@ IO_BACKEND = Section(
         Key('readahead', bool, 'Let the system read ahead in an LMDB: for whole images on slow disks.', False),
     ),
 )
+GROUPS = Section(
+    'datasets.NAME.groups', (Key('*', File, 'List of the images of the group `*`, a line each.'),), reader='DeblurModel'
+)
 PAIRS = (
     *NAME_AND_TYPE,
     Key('dataroot_gt', Folder, 'Folder or LMDB of the sharp or large images.', needed='always'),
@@ -59,6 +62,7 @@ PAIRS = (
     Key('use_hflip', bool, 'Mirror left and right; in the place of `augmentation`.', True),
     Key('use_rot', bool, 'Mirror top and bottom, transpose; in the place of `augmentation`.', True),
     Key('protocol', str | None, 'Published protocol that a test follows.', None),
+    Key('groups', Part | None, 'Images whose mean is shown too, by a name of your choice.', None, section=GROUPS),
 )
 PAIRED_DEBLUR_DATASET = Section(
     'datasets.NAME',
@@ -156,7 +160,7 @@ METRIC = Section(
     'val.metrics.NAME',
     (
         Key('type', str, 'A registered function. The other keys are its arguments.', needed='always'),
-        Key('better', Literal['higher', 'lower'], 'Which values are better.', 'higher'),
+        Key('better', Literal['higher', 'lower'], 'Which values are better; by default what the metric says itself.'),
     ),
     unknown='allowed',
 )
@@ -253,6 +257,12 @@ MODELS = {
     }
 }
 """The same for our models, by the name of the class: they know all that is read."""
+
+COMMON_ARGUMENTS = {
+    'crop_border': 'Pixels left out at every edge.',
+    'trunk': "File with the weights of torchvision's AlexNet; by default it is downloaded.",
+}
+"""Meaning of arguments that docstrings leave out, being the same in many functions."""
 
 COMPUTED = (
     *('is_train', 'dist', 'rank', 'world_size', 'root_path', 'auto_resume', 'phase'),

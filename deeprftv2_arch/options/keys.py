@@ -147,6 +147,8 @@ def describe(kind: Any, limits: str = '') -> str:
     if origin is Literal:
         return ' or '.join(map(as_yaml, arguments))
     if origin is tuple and Ellipsis not in arguments:
+        if len(set(arguments)) == 1:
+            return f'a list of {len(arguments)}'
         return f'[{", ".join(describe(entry, limits) for entry in arguments)}]'
     if (origin or kind) in (list, tuple, Sequence):
         return f'a list ({describe(arguments[0], limits)} each)' if arguments else 'a list'

@@ -120,7 +120,9 @@ def _check_metric(checker: Checker, path: KeyPath, metric: Any) -> None:
     function = _registered(checker, registry.METRIC_REGISTRY, (*path, 'type'), metric['type'])
     if function is not None:
         arguments = {key: value for key, value in metric.items() if key != 'better'}
-        checker.check_section(arguments, path, signature_section(function, '.'.join(path), given=('img', 'img2')))
+        checker.check_section(
+            arguments, path, signature_section(function, '.'.join(path), given=('img', 'img2', 'better'))
+        )
 
 
 def _registered(checker: Checker, names: registry.Registry, path: KeyPath, name: Any) -> Any:

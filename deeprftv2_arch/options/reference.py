@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,7 +65,7 @@ def _sections() -> Iterator[str]:
     for title, names, given in (
         ('Networks', registry.ARCH_REGISTRY, ()),
         ('Losses', registry.LOSS_REGISTRY, ()),
-        ('Metrics', registry.METRIC_REGISTRY, ('img', 'img2')),
+        ('Metrics', registry.METRIC_REGISTRY, ('img', 'img2', 'better')),
     ):
         yield f'## {title}'
         yield f'Those of this package; the keys are the arguments. {_WHERE[title]}'
@@ -89,7 +90,7 @@ def _with_parts(section: Section, level: int, title: str = '') -> Iterator[str]:
     where = section.where if '`' in section.where else f'`{section.where}`'
     yield f'{"#" * level} {where}{f": {title}" if title else ""}'
     if section.about:
-        yield section.about
+        yield _plain(section.about)
     if section.keys:
         yield _table(section)
     for key in section.keys:
@@ -115,7 +116,13 @@ def _default(key: Key) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace('``', '`').replace('|', '\\|')
+    return _plain(text).replace('|', '\\|')
+
+
+def _plain(text: str) -> str:
+    """Docstrings as Markdown, and None as YAML has it; roles such as :class:`~a.b.C` become `C`."""
+    text = re.sub(r'\bNone\b', '`~`', text)
+    return re.sub(r':\w+:`~?(?:\w+\.)*(\w+)`', r'`\1`', text).replace('``', '`')
 
 
 def _without(section: Section, common: Section) -> tuple[Key, ...]:

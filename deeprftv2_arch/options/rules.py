@@ -11,6 +11,7 @@ import torch
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.metrics.protocols import find_protocol
+from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.option_keys import nearest
 from deeprftv2_arch.options.check import Checker
 from deeprftv2_arch.options.definitions import DATASETS, MODELS
@@ -36,6 +37,7 @@ def check_rules(checker: Checker, launcher: str) -> None:
     elif checker.value('model_type') not in MODELS and val.get('save_img') and 'suffix' not in val:
         checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
     _check_our_data(checker)
+    _check_precision(checker)
     _check_foreign_data(checker)
     _check_machine(checker, launcher)
 
@@ -106,6 +108,15 @@ def _check_our_data(checker: Checker) -> None:
         if kind in DATASETS and (protocol := checker.value(*path, 'protocol', kind=str)) is not None:
             try:
                 find_protocol(protocol, '.'.join((*path, 'protocol')))
+            except UserError as error:
+                checker.report_error(error)
+
+
+def _check_precision(checker: Checker) -> None:
+    if checker.value('model_type') in MODELS:
+        for section in ('train', 'val') if checker.is_train else ('val',):
+            try:
+                Precision.from_options(checker.value(section, kind=Mapping), section)
             except UserError as error:
                 checker.report_error(error)
 

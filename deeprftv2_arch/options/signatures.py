@@ -8,10 +8,14 @@ import typing
 from collections.abc import Callable, Collection
 from typing import Any
 
+from deeprftv2_arch.options.definitions import COMMON_ARGUMENTS
 from deeprftv2_arch.options.keys import NONE_GIVEN, Key, Section
 
 TRUSTED = ('deeprftv2_arch.', 'torch.optim.')
 """Modules whose annotations are right, so that values are judged by them. Elsewhere only names are judged."""
+
+ARGUMENTS = r'^ {4}(\w+(?:,\s+\w+)*)(?: \([^)]*\))?: (.*(?:\n {5,}.*)*)'
+"""An entry of `Args`: one or several names, perhaps a type in brackets, the meaning."""
 
 
 def is_ours(thing: Any) -> bool:
@@ -35,7 +39,7 @@ def signature_section(function: Callable[..., Any], where: str, given: Collectio
         Key(
             p.name,
             kinds.get(p.name, Any),
-            meanings.get(p.name, ''),
+            meanings.get(p.name) or COMMON_ARGUMENTS.get(p.name, ''),
             default=NONE_GIVEN if p.default is p.empty else p.default,
             needed='always' if p.default is p.empty else '',
         )
@@ -48,13 +52,16 @@ def signature_section(function: Callable[..., Any], where: str, given: Collectio
 
 
 def argument_docs(function: Callable[..., Any]) -> dict[str, str]:
-    """The `Args` of a Google docstring, of a class or of its constructor, each on one line."""
-    text = inspect.getdoc(function) or ''
-    block = re.search(r'^Args:\n((?: .*\n?|\n)*)', text, flags=re.MULTILINE)
-    if block is None:
-        return {}
-    entries = re.findall(r'^ {4}(\w+)[^:\n]*: (.*(?:\n {5,}.*)*)', block[1], flags=re.MULTILINE)
-    return {name: ' '.join(meaning.split()) for name, meaning in entries}
+    """The `Args` of a Google docstring, each on one line; of a class, with those of its bases that it refers to."""
+    docs: dict[str, str] = {}
+    for thing in reversed(function.__mro__) if inspect.isclass(function) else [function]:
+        block = re.search(r'^Args:\n((?: .*\n?|\n)*)', inspect.cleandoc(thing.__doc__ or ''), flags=re.MULTILINE)
+        entries = re.findall(ARGUMENTS, block[1], flags=re.MULTILINE) if block else []
+        for names, meaning in entries:
+            for name in re.split(r',\s+', names):
+                if name not in docs or not meaning.startswith('As for'):
+                    docs[name] = ' '.join(meaning.split())
+    return docs
 
 
 def _first_sentence(function: Callable[..., Any]) -> str:

@@ -42,8 +42,9 @@ class OptionFile:
     def finding(self, path: KeyPath, message: str) -> Finding:
         """Something wrong at a key, placed on its line, or on that of the nearest key around it."""
         for end in range(len(path), 0, -1):
-            if path[:end] in self.arguments:
-                return Finding(path, message, self.arguments[path[:end]])
+            place = self.arguments.get(path[:end]) or self.new.get(path[:end])
+            if place is not None:
+                return Finding(path, message, place)
             if path[:end] in self.lines:
                 line = self.lines[path[:end]]
                 return Finding(path, message, f'{self.name}:{line}', line)

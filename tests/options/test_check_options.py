@@ -25,13 +25,18 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 @pytest.fixture
 def stock(tmp_path) -> dict[str, Any]:
     """Good options of a training that name nothing but parts of the toolbox."""
-    return stock_options(tmp_path, tmp_path)
+    return apart(stock_options(tmp_path, tmp_path))
 
 
 @pytest.fixture
 def ours(write_pairs, training_options) -> dict[str, Any]:
     """Good options of a training with our data set and our model."""
-    return training_options(write_pairs())
+    return apart(training_options(write_pairs()))
+
+
+def apart(options: dict[str, Any]) -> dict[str, Any]:
+    """The same options, no part of which is in two places."""
+    return json.loads(json.dumps(options))
 
 
 def mistakes(options: dict[str, Any] | str, *settings: str, kind: str = 'train', launcher: str = 'none') -> list[str]:
@@ -41,7 +46,7 @@ def mistakes(options: dict[str, Any] | str, *settings: str, kind: str = 'train',
 
 def placed(options: dict[str, Any] | str, *settings: str, kind: str = 'train', launcher: str = 'none') -> list[str]:
     """What is found wrong with these options, a line each."""
-    text = options if isinstance(options, str) else yaml.safe_dump(json.loads(json.dumps(options)), sort_keys=False)
+    text = options if isinstance(options, str) else yaml.safe_dump(options, sort_keys=False)
     Path('run.yml').write_text(text)
     try:
         read_checked('run.yml', is_train=kind == 'train', settings=settings, launcher=launcher)
@@ -127,19 +132,24 @@ def test_a_part_of_the_toolbox(stock, key, value, message):
         (
             'datasets.train.gt_size',
             [32],
-            'expected a whole number of at least 1 or [a whole number of at least 1, a whole number of',
+            'expected a whole number of at least 1 or a list of 2, got [32].',
         ),
-        ('datasets.train.gt_size', 0, 'of at least 1], got 0.'),
+        ('datasets.train.gt_size', 0, 'or a list of 2, got 0.'),
         ('datasets.train.augmentation', 3, 'expected 0 or 4 or 8, got 3.'),
         ('datasets.train.recursive', 'ja', "expected true or false, got 'ja'."),
         ('datasets.train.meta_info_file', 'pairs.txt', 'there is no file /'),
         (
             'datasets.val.dataroot_lq',
             GONE,
-            'missing, but PairedDeblurDataset needs it. Folder or LMDB of the blurred images.',
+            'missing, but PairedDeblurDataset needs it. Folder or LMDB of the blurred or small images.',
         ),
-        ('datasets.val.io_backend.typ', 'disk', 'io_backend.typ: unknown key. Known keys: readahead, type.'),
+        ('datasets.val.io_backend.typ', 'disk', "unknown key (did you mean 'type'?)."),
         ('train.grad_clipp', 1, "unknown key for DeblurModel (did you mean 'grad_clip'?)."),
+        ('train.amp', 'float16', 'float16 is refused. The spectra in the network are sums over whole images'),
+        ('val.best', 'psnrr', "'psnrr' is not in val.metrics (did you mean 'psnr'?)."),
+        ('datasets.val.protocol', 'go_pro', "there is no protocol 'go_pro' (did you mean 'gopro'?)."),
+        ('scale', 2, 'blurred and sharp images of datasets.train have the same size: write 1.'),
+        ('path.strict_load_g', False, 'expected true, got false.'),
         ('train.ema_decay', 1, 'expected a number of at least 0 and below 1, got 1.'),
         ('train.scheduler', {'T_max': 2}, 'train.scheduler.T_max: 2 is less than train.total_iter: 3'),
         ('train.scheduler', {'eta_mi': 0}, 'train.scheduler.eta_mi: unknown key for CosineAnnealingLR'),
@@ -198,7 +208,7 @@ def test_stages(ours, monkeypatch):
     ours['train']['stages'][0].pop('total_batch')
     ours['train']['stages'][1]['iteration'] = 1
     assert mistakes(ours, launcher='pytorch') == [
-        'train.stages.0.total_batch: missing, but DeblurModel needs it. Images per step, of all processes.',
+        'train.stages.0.total_batch: missing, but DeblurModel needs it. Images per step, of all processes together.',
         "train.stages.1.iteration: unknown key for DeblurModel (did you mean 'iterations'?).",
     ]
 

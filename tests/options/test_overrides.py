@@ -113,8 +113,8 @@ def test_an_unknown_key_is_told_with_the_nearest(write_pairs, training_options, 
         read_checked(file, is_train=True, settings=['trian.total_iter=1', 'train.grad_clipp=1', 'network_g.num_fet=1'])
     assert str(raised.value).splitlines() == [
         "--set trian.total_iter=1: trian: unknown key for DeblurModel (did you mean 'train'?).",
-        "--set network_g.num_fet=1: network_g.num_fet: unknown key for EDSR (did you mean 'num_feat'?).",
         "--set train.grad_clipp=1: train.grad_clipp: unknown key for DeblurModel (did you mean 'grad_clip'?).",
+        "--set network_g.num_fet=1: network_g.num_fet: unknown key for EDSR (did you mean 'num_feat'?).",
     ]
 
 

@@ -20,7 +20,8 @@ NOT_OPTIONS = {
     *('lq', 'gt', 'result', 'lq_path', 'gt_path', 'pad', 'img', 'img2'),  # of a batch
     *('iter', 'epoch', 'options', 'random', 'bad_steps', 'in_a_row', 'total', 'best_metric_results'),  # of a state
     *('params', 'params_ema', 'data', 'metric', 'value', 'start_epoch'),  # of a checkpoint
-    *('val_seconds', 'l_total', 'lrs', 'time', 'data_time'),  # of the log
+    *('l_total', 'rate'),  # of the log
+    *('psize', 'last_pgno'),  # of an LMDB
 }
 """Texts by which our classes look something up that is not an option."""
 
@@ -73,7 +74,7 @@ def test_every_class_of_ours_has_its_section():
 )
 def test_arguments_of_ours_say_what_they_are(thing):
     """Their annotations and docstrings are the definitions."""
-    for key in signature_section(thing, '', given=('img', 'img2')).keys:
+    for key in signature_section(thing, '', given=('img', 'img2', 'better')).keys:
         assert key.meaning, f'{thing.__name__}: the docstring says nothing about {key.name}'
         assert key.default is NONE_GIVEN or key.accepts(key.default), f'{thing.__name__}.{key.name}'
         assert 'anything' not in key.expected(), f'{thing.__name__}.{key.name}: the annotation says nothing'
