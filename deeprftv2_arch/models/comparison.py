@@ -1,0 +1,33 @@
+"""Input, restored and sharp image side by side, for the eye."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+GAP = 8
+"""White columns between two images."""
+
+
+def side_by_side(images: Sequence[np.ndarray], side: int = 384) -> np.ndarray:
+    """Put the middle of each image beside the others.
+
+    Args:
+        images: Arrays (H, W, 3), uint8. Smaller ones, as the input of super-resolution, are enlarged to the size of the
+            last one by repeating pixels.
+        side: Largest height and width of each in the result, in pixels.
+
+    Returns:
+        (h, w, 3) uint8, in the order given.
+    """
+    height, width = images[-1].shape[:2]
+    top, left = max(height - side, 0) // 2, max(width - side, 0) // 2
+    columns = []
+    for image in images:
+        if image.shape[:2] != (height, width):
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+        columns += [image[top : top + side, left : left + side]]
+    gap = np.full((columns[0].shape[0], GAP, 3), 255, np.uint8)
+    return np.hstack([part for column in columns for part in (column, gap)][:-1])
