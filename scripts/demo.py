@@ -143,7 +143,8 @@ def train(plan: Plan) -> None:
         if (resumed or 0) != done:
             raise launch.LaunchError(f'training resumed at iteration {resumed}, not at {done}')
         if stop < total:
-            say(f'Interrupted on purpose after the checkpoint of iteration {half}')
+            stop = launch.last_state(states)
+            say(f'Interrupted on purpose: stopped and saved after iteration {stop}')
         done = stop
 
 

@@ -67,15 +67,15 @@ def test_a_run_that_is_interrupted_at_the_start_leaves_nothing_half_made(checkou
 
 def test_first_run_resumes_its_own_interruption(checkout, first_run):
     assert first_run.returncode == 0, first_run.stderr
-    assert 'Interrupted on purpose after the checkpoint of iteration 4' in first_run.stdout
-    assert resumed_at(checkout) == [4]
+    stopped = int(re.search(r'Interrupted on purpose: stopped and saved after iteration (\d+)', first_run.stdout)[1])
+    assert 4 < stopped < 8
+    assert resumed_at(checkout) == [stopped]
     iterations = [
         [int(i) for i in re.findall(r'\[epoch: +\d+, iter: +(\d+), lr', log.read_text())]
         for log in sorted((checkout / 'experiments' / 'demo_quick').glob('train_*.log'))
     ]
-    assert iterations[0][0] == 1
-    assert 4 <= iterations[0][-1] < 8
-    assert iterations[1] == [5, 6, 7, 8]
+    assert iterations[0] == list(range(1, stopped + 1))
+    assert iterations[1] == list(range(stopped + 1, 9))
 
 
 def test_table_agrees_with_the_test_of_the_toolbox(checkout, first_run):
@@ -114,13 +114,14 @@ def test_second_run_goes_on_from_what_a_kill_left(checkout, first_run):
     experiment = checkout / 'experiments' / 'demo_quick'
     for file in ('models/net_g_latest.pth', 'models/net_g_8.pth', 'training_states/8.state'):
         (experiment / file).unlink()
-    torn = experiment / 'training_states' / '6.state'
-    torn.write_bytes(torn.read_bytes()[:1000])
+    for torn in (experiment / 'training_states').iterdir():
+        if int(torn.stem) > 4:
+            torn.write_bytes(torn.read_bytes()[:1000])
     (checkout / 'demo' / 'quick' / 'comparison.png').unlink()
     (checkout / 'demo' / 'quick' / 'data.unfinished').mkdir()
     time.sleep(1)  # the toolbox names its logs by the second
     run = run_demo(checkout)
     assert run.returncode == 0, run.stderr
-    assert resumed_at(checkout) == [4, 4]
+    assert resumed_at(checkout)[1:] == [4]
     assert table_of(run.stdout) == table_of(first_run.stdout)
     assert (checkout / 'demo' / 'quick' / 'comparison.png').exists()

@@ -129,7 +129,10 @@ def test_stopped_in_the_middle_of_a_validation(options, tmp_path, monkeypatch):
         assert train(stopped, options) == [0]
     assert 'Stopped after iteration 6, which is saved.' in (stopped / 'said_0.txt').read_text()
     assert train(stopped, options, '--auto_resume') == [0]
-    assert same(results(straight), results(stopped))
+    found = results(straight), results(stopped)
+    for result in found:
+        result['8.state'].pop('best_metric_results')  # the validation that was given up is not made up for
+    assert same(*found)
 
 
 def test_full_disk(options, tmp_path):
