@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import basicsr.train
 import torch
 import yaml
 from basicsr.utils import logger as toolbox_logger
@@ -26,8 +27,9 @@ def train(
     *arguments: str,
     processes: int = 1,
     before: Callable[[int], None] | None = None,
+    start: Callable[[str, Path], int | None] = launch,
 ) -> list[int]:
-    """Train through the launcher.
+    """Train in a folder.
 
     Args:
         folder: Current folder and root of the experiments; it is made.
@@ -35,6 +37,7 @@ def train(
         arguments: More of the command line.
         processes: How many train together, with gloo.
         before: Called in each of them before every iteration, with its number.
+        start: What runs in each of them: our launcher, or `by_the_toolbox`.
 
     Returns:
         The exit code of each process, as of `multiprocessing`: -9 for one that was killed.
@@ -46,7 +49,7 @@ def train(
         arguments += ('--launcher', 'pytorch')
     port, context = free_port(), multiprocessing.get_context('fork')
     started = [
-        context.Process(target=_train, args=(rank, processes, port, folder, arguments, before))
+        context.Process(target=_train, args=(rank, processes, port, folder, arguments, before, start))
         for rank in range(processes)
     ]
     for process in started:
@@ -54,6 +57,11 @@ def train(
     for process in started:
         process.join(timeout=120)
     return [process.exitcode for process in started]
+
+
+def by_the_toolbox(_: str, folder: Path) -> None:
+    """For `train`: the toolbox's own script, without our launcher."""
+    basicsr.train.train_pipeline(str(folder))
 
 
 def killed_before(iteration: int) -> Callable[[int], None]:
@@ -76,7 +84,7 @@ def signalled_before(iteration: int, number: int, rank: int = 0) -> Callable[[in
     return ask
 
 
-def _train(rank: int, processes: int, port: int, folder: Path, arguments: tuple[str, ...], before) -> None:
+def _train(rank: int, processes: int, port: int, folder: Path, arguments: tuple[str, ...], before, start) -> None:
     torch.set_num_threads(1)
     os.chdir(folder)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
@@ -96,7 +104,7 @@ def _train(rank: int, processes: int, port: int, folder: Path, arguments: tuple[
             update(self, current_iter, warmup_iter)
 
         DeblurModel.update_learning_rate = update_learning_rate
-    code = launch('train', folder)
+    code = start('train', folder) or 0
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -172,7 +172,7 @@ class DeblurModel(CheckpointedModel):
         if stage != self.stage:
             self.stage = stage
             number = f'{self.stages.index(stage) + 1} of {len(self.stages)}'
-            get_root_logger().info(f'Iteration {current_iter} is in stage {number}, {stage}.')
+            get_root_logger().info(f'Stage {number}: {stage}.')
 
     def _accumulate_gradient(self, steps: int) -> dict[str, Tensor]:
         """Work on the batch in ``steps`` micro batches; gradient and loss terms are those of the whole batch."""

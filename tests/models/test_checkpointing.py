@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import random
 
 import numpy as np
@@ -65,7 +67,7 @@ def test_the_best_by_a_metric_is_kept(
         trained[iteration] = weights(model.net_g_ema).clone()
         model.validation(data, iteration, None)
     content = read_checkpoint(tmp_path / 'models' / 'net_g_best.pth')
-    assert content['best'] == {'data': 'Photos', 'metric': 'score', 'value': values[best - 1], 'iter': best}
+    assert content['best'] == {'data': 'Photos', 'metric': 'score', 'value': values[best - 1], 'iter': best, 'since': 0}
     kept = torch.cat([value.flatten() for key, value in content['params_ema'].items() if key != 'forwards'])
     assert torch.equal(kept, trained[best])
 
@@ -79,8 +81,43 @@ def test_only_the_first_validation_set_decides(make_model, write_pairs, tmp_path
     model.validation(loader(write_pairs('one')), 1, None)
     first = dict(model.best)
     easy = write_pairs('two')
-    model.validation(loader(easy._replace(lq=easy.gt), name='Other'), 1, None)
+    shutil.copytree(easy.gt, easy.lq, dirs_exist_ok=True)
+    model.validation(loader(easy, name='Other'), 1, None)
     assert model.best == first
+
+
+def test_patience_ends_the_training_and_survives_a_resume(
+    make_model, batch, train_for, write_pairs, monkeypatch, tmp_path
+):
+    options = {'metrics': {'score': {'type': 'calculate_psnr', 'crop_border': 0}}, 'best': 'score', 'patience': 2}
+    scores = {1: 1.0, 2: 3.0, 3: 2.0, 4: 3.0}
+
+    def validated(self, dataloader, current_iter, *_):
+        self.metric_results = {'score': scores[current_iter]}
+
+    monkeypatch.setattr(ValidatedModel, 'validation', validated)
+    model, data = make_model(val=options), loader(write_pairs(count=1))
+    for iteration in (1, 2, 3):
+        save_at(model, train_for, batch, iteration)
+        model.validation(data, iteration, None)
+        assert model.stop_reason == ''
+    save_at(model, train_for, batch, 4)
+
+    resumed = make_model(val=options)
+    resumed.resume_training(read_checkpoint(tmp_path / 'training_states' / '4.state'))
+    resumed.validation(data, 4, None)
+    assert resumed.stop_reason.startswith(
+        'score on Photos has not improved in 2 validations (val.patience); its best, 3'
+    )
+    assert 'iteration 2: ' in resumed.stop_reason
+
+
+@pytest.mark.parametrize(
+    ('more', 'says'), [({'patience': 0, 'best': 'psnr'}, 'val.patience: expected'), ({'patience': 3}, 'val.best')]
+)
+def test_patience_that_makes_no_sense(make_model, more, says):
+    with pytest.raises(UserError, match=says):
+        make_model(val={'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}, **more})
 
 
 def test_a_metric_that_is_not_there(make_model):

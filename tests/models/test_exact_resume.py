@@ -14,7 +14,7 @@ import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
-from training_processes import killed_before, signalled_before, train
+from training_processes import by_the_toolbox, killed_before, signalled_before, train
 
 from deeprftv2_arch import checkpoint
 from deeprftv2_arch.models import DeblurModel
@@ -100,6 +100,14 @@ def test_workers_and_prefetching_change_nothing(options, tmp_path):
         assert same(expected, found)
 
 
+def test_killed_and_resumed_without_our_launcher(options, tmp_path):
+    straight, broken = tmp_path / 'straight', tmp_path / 'broken'
+    assert train(straight, options) == [0]
+    assert train(broken, options, before=killed_before(KILLED), start=by_the_toolbox) == [-9]
+    assert train(broken, options, '--auto_resume', start=by_the_toolbox) == [0]
+    assert same(results(straight), results(broken))
+
+
 @pytest.mark.parametrize(('processes', 'number'), [(1, signal.SIGINT), (2, signal.SIGTERM)])
 def test_stopped_and_resumed(options, tmp_path, processes, number):
     straight, stopped = tmp_path / 'straight', tmp_path / 'stopped'
@@ -140,7 +148,7 @@ def test_full_disk(options, tmp_path):
 
     def fill_disk(iteration: int) -> None:
         if iteration == SAVED + 1:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, resource.RLIM_INFINITY))
             checkpoint.PAUSES = ()
 
     assert train(tmp_path / 'x', options, before=fill_disk) == [2]
