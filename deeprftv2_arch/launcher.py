@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import glob
 import importlib
 import logging
@@ -25,6 +26,9 @@ from deeprftv2_arch.options.command_line import CommandLine
 
 USER_ERROR, INTERRUPTED = 2, 130
 """Exit codes: as argparse and the shell have them."""
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk, a share of it or a file that takes no more."""
 
 
 def launch(kind: str, root: str | Path) -> int:
@@ -164,7 +168,7 @@ class Run:
         update, validate = model.update_learning_rate, model.validation
 
         def update_learning_rate(current_iter: int, warmup_iter: int = -1) -> None:
-            if self._any_process_is_asked():
+            if self._any_process_is_asked() or getattr(model, 'stop_reason', ''):
                 self._stop(current_iter - 1)
             update(current_iter, warmup_iter=warmup_iter)
 
@@ -197,7 +201,8 @@ class Run:
         if iteration <= (self.options.get('resumed') or {}).get('iter', 0):
             raise TrainingStopped('Stopped before the first iteration.')
         self.model.save(self.sampler.epoch, iteration)
-        raise TrainingStopped(f'Stopped after iteration {iteration}, which is saved. Add --auto_resume to go on.')
+        reason = getattr(self.model, 'stop_reason', '') or 'Add --auto_resume to go on.'
+        raise TrainingStopped(f'Stopped after iteration {iteration}, which is saved. {reason}')
 
     def undo(self) -> None:
         """If the run came to nothing, put the folders back."""
@@ -258,6 +263,10 @@ def explain(error: Exception) -> str | None:
         return _message(error)
     if isinstance(error, torch.OutOfMemoryError):
         return f'The GPU has too little memory: train with a smaller batch or crop, test with tiles. {error}'
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return (
+            f'{error.strerror}{f": {error.filename}" if error.filename else ""}. Make room, then go on: --auto_resume.'
+        )
     file, number, line = _origin(error)
     if not Path(file).is_relative_to(toolbox.folder()):
         return None

@@ -196,6 +196,12 @@ def test_an_exception_of_someone_else_is_not_explained():
     assert explain(raised.value) is None
 
 
+def test_full_disk_wherever_it_is_met(tmp_path):
+    with pytest.raises(OSError, match='No space left') as raised:
+        Path('/dev/full').write_text('x')
+    assert explain(raised.value) == 'No space left on device. Make room, then go on: --auto_resume.'
+
+
 def test_memory_of_the_gpu():
     message = explain(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB.'))
     assert message.startswith(
