@@ -16,6 +16,7 @@ from deeprftv2_arch.nn.atd.upsampler import make_upsampler
 from deeprftv2_arch.nn.evaluation import mirror_pad, self_ensemble
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.memory import largest_that_fits
+from deeprftv2_arch.nn.norm import LayerNorm
 from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')
@@ -121,7 +122,7 @@ class ATD(nn.Module):
 
         # Its margin of one pixel is part of the input, so that a tile has its neighbours' pixels there.
         self.shallow = nn.Conv2d(in_channels, width, 3)
-        self.entry_norm = nn.LayerNorm(width)
+        self.entry_norm = LayerNorm(width)
         self.blocks = nn.ModuleList(
             ATDBlock(
                 width,
@@ -138,7 +139,7 @@ class ATD(nn.Module):
             )
             for depth in depths
         )
-        self.exit_norm = nn.LayerNorm(width)
+        self.exit_norm = LayerNorm(width)
         self.exit_conv = exit_conv(width, exit_convs)
         self.upsampler = make_upsampler(upsampler, width, in_channels, upscale)
         self._init_linear_layers()

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from deeprftv2_arch.nn.atd.attention import CategoryAttention, TokenAttention, TokenRefinement, WindowAttention
+from deeprftv2_arch.nn.norm import LayerNorm
 
 
 def to_map(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -76,12 +77,12 @@ class ATDLayer(nn.Module):
         refines: bool,
     ) -> None:
         super().__init__()
-        self.norm_attention = nn.LayerNorm(channels)
+        self.norm_attention = LayerNorm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.window = WindowAttention(channels, heads, window, shift)
         self.token = TokenAttention(channels, tokens, code_channels)
         self.category = CategoryAttention(channels, heads, group)
-        self.norm_ffn = nn.LayerNorm(channels)
+        self.norm_ffn = LayerNorm(channels)
         self.ffn = ConvFeedForward(channels, ffn_channels, ffn_kernel)
         self.refinement = TokenRefinement(tokens) if refines else None
 
