@@ -54,6 +54,7 @@ class Plan:
     rounds: int = 5
     scan_steps: int = 65536
     width: int = 48
+    blocks: tuple[int, ...] = (1, 4, 8)
     networks: tuple[str, ...] = ('B', 'S')
     golden: tuple[str, ...] = ('B', 'S')
     precisions: tuple[str, ...] = ('float32', 'TF32', 'bfloat16')
@@ -169,7 +170,7 @@ def compare_precisions(plan: Plan, compiled: bool) -> bool:
             for label in plan.precisions:
                 precision = PRECISIONS[label]
                 torch.manual_seed(0)
-                net = DeepRFTv2(width=plan.width, **NETWORKS[name]).to(plan.device)
+                net = DeepRFTv2(width=plan.width, num_blocks=plan.blocks, **NETWORKS[name]).to(plan.device)
                 if compiled:
                     compile_network(net)
                 forward, step = runs(net, precision, torch.rand(1, 3, size, size, device=plan.device))
@@ -221,7 +222,7 @@ def main() -> int:
     sizes, networks, precisions = (tuple(given) for given in (args.sizes, args.networks, args.precisions))
     plan = Plan(device, sizes, args.rounds, networks=networks, precisions=precisions)
     if args.tiny:
-        plan = Plan(device, sizes=(16, 32), rounds=1, scan_steps=100, width=4, golden=('S',))
+        plan = Plan(device, sizes=(16, 32), rounds=1, scan_steps=100, width=4, blocks=(1, 0, 0), golden=('S',))
     start = time.perf_counter()
     print(describe(args.device))
     parts = [check_parity, compare_scans] * (not args.only_networks)

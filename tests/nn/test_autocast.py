@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
 from deeprftv2_arch.losses.frequency_loss import FrequencyLoss
 from deeprftv2_arch.nn import fke, vsblock
@@ -125,16 +126,16 @@ def test_fifty_iterations_end_within_one_percent_of_float32() -> None:
     frequency = FrequencyLoss(loss_weight=0.01)
 
     def train(amp: bool) -> list[float]:
-        net = network(width=8, num_blocks=[1, 1], block_types=[['naf', 'nafevs'], ['naf', 'naf']], zero_init_tails=True)
+        net = network(width=8, num_blocks=[1, 1], block_types=[['naf', 'nafevs']], zero_init_tails=True)
         optimizer = torch.optim.AdamW(net.parameters(), lr=5e-4, betas=(0.9, 0.9))
         losses = []
         for _ in range(50):
             optimizer.zero_grad()
             with torch.autocast('cpu', torch.bfloat16, enabled=amp):
                 restored = net(blurred, return_all=True)
-            scales = zip(restored, image_pyramid(sharp, 2), strict=True)
+            scales = zip(restored, image_pyramid(sharp, 1), strict=True)
             pairs = [(output, truth) for outputs, truth in scales for output in outputs]
-            loss = sum(nn.functional.l1_loss(*pair) + frequency(*pair) for pair in pairs) / 8
+            loss = sum(nn.functional.l1_loss(*pair) + frequency(*pair) for pair in pairs) / len(pairs)
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 0.01)
             optimizer.step()
@@ -142,9 +143,28 @@ def test_fifty_iterations_end_within_one_percent_of_float32() -> None:
         return losses
 
     full, mixed = train(False), train(True)
-    print(f'float32 {full[0]:.5f} to {full[-1]:.5f}, bfloat16 to {mixed[-1]:.5f}, mean {sum(mixed) / sum(full) - 1:+.2%}')
+    print(
+        f'float32 {full[0]:.5f} to {full[-1]:.5f}, bfloat16 to {mixed[-1]:.5f}, mean {sum(mixed) / sum(full) - 1:+.2%}'
+    )
     assert full[-1] < 0.8 * full[0]
     assert sum(mixed) == pytest.approx(sum(full), rel=0.01)
+
+
+@pytest.mark.parametrize('network_type', [ATD, ATDFKE])
+@torch.no_grad()
+def test_networks_for_super_resolution(network_type: type[ATD]) -> None:
+    torch.manual_seed(0)
+    net = network_type(upscale=2, width=8, depths=[2, 2], heads=2, window=4, group=16, tokens=5, code_channels=3).eval()
+    norms: set[torch.dtype] = set()
+    for module in net.modules():
+        if isinstance(module, (nn.LayerNorm, LayerNorm2d)):
+            module.register_forward_hook(lambda _, inputs, output: norms.add(output.dtype))
+    x = torch.rand(1, 3, 24, 24)
+    exact = net(x)
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = net(x)
+    assert norms == {torch.float32}
+    assert 0 < (mixed - exact).norm() / exact.norm() < 0.02
 
 
 @pytest.mark.parametrize(
