@@ -92,9 +92,9 @@ class Checker:
     def check_new_keys(self) -> None:
         """Report keys that only the command line has and that no definition knows: likely misspelt."""
         for path, place in self.read.new.items():
-            if path not in self.known and not any(finding.path[: len(path)] == path for finding in self.findings):
-                part = self.value(*path[:-1], kind=Mapping) or {}
-                others = {str(key) for key in part} - {path[-1]}
+            told = any(path[: len(f.path)] == f.path[: len(path)] for f in self.findings if f.path)
+            if path not in self.known and not told:
+                others = {str(key) for key in self.value(*path[:-1], kind=Mapping) or {}} - {path[-1]}
                 others |= {known[-1] for known in self.known if known[:-1] == path[:-1]}
                 message = f'the option file has no such key{nearest(path[-1], others)}.'
                 self.findings.append(Finding(path, message, place))
