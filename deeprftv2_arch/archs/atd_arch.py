@@ -163,7 +163,7 @@ class ATD(nn.Module):
         mean = x.new_tensor(self.mean)[:, None, None]
         x = F.pad(self._continued(x) - mean, (1, 1, 1, 1)).contiguous(memory_format=torch.channels_last)
         x = self._restore(x) if self.training else self._evaluate(x)
-        return (x[..., :height, :width] + mean).contiguous()
+        return x[..., :height, :width].add_(mean).contiguous()
 
     def _continued(self, x: Tensor) -> Tensor:
         return mirror_pad(x, self.window)
@@ -173,10 +173,10 @@ class ATD(nn.Module):
         height, width = (side - 2 for side in x.shape[-2:])
 
         def run(size: int) -> Tensor:
-            tiles = self._tiles(size)
-            if tiles.covers(height, width):
+            if size >= max(height, width):
                 self._tell('whole images')
                 return self._restore(x)
+            tiles = self._tiles(size)
             self._tell(f'blended tiles of {tiles.size} pixels that share {tiles.overlap}')
             # One tile after the other: only the upscaled image grows with the image.
             parts = (
