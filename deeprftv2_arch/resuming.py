@@ -13,7 +13,7 @@ from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.stages import read_stages
 
 HARMLESS = re.compile(
-    r'datasets\.train\.(name|type|phase|dataroot_\w+|io_backend\..+|meta_info_file|filename_tmpl|recursive)'
+    r'datasets\.train\.(name|phase|dataroot_\w+|io_backend\..+|meta_info_file|filename_tmpl|recursive)'
     # How data are read, and in which portions, changes nothing about the order; the total batch is compared instead.
     r'|datasets\.train\.(num_worker_per_gpu|batch_size_per_gpu|dataset_enlarge_ratio|prefetch_mode|num_prefetch_queue'
     r'|pin_memory|persistent_workers|use_shuffle|protocol)'

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from importlib import reload
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
 import basicsr.train
 import pytest
 import torch
+from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import dist_util, get_env_info, options
@@ -352,3 +355,35 @@ class TestResume:
         opt['path']['resume_state'] = 'gone.state'
         with pytest.raises(UserError, match=r'gone\.state'):
             basicsr.train.load_resume_state(opt)
+
+
+class TestBatches:
+    @pytest.fixture
+    def opt(self, write_pairs):
+        folders = write_pairs()
+        data = {'name': 'photos', 'phase': 'train', 'dataroot_lq': str(folders.lq), 'dataroot_gt': str(folders.gt)}
+        data |= {'type': 'PairedDeblurDataset', 'gt_size': 16, 'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0}
+        data |= {'dataset_enlarge_ratio': 2}
+        machine = {'num_gpu': 0, 'dist': False, 'rank': 0, 'world_size': 1, 'manual_seed': 0}
+        return {**machine, 'model_type': 'DeblurModel', 'datasets': {'train': data}, 'train': {'total_iter': 12}}
+
+    @staticmethod
+    def names(create, opt, count):
+        """The images of the first batches that the toolbox's loop would get."""
+        loader, sampler, *_ = create(opt, logging.getLogger('basicsr'))
+        sampler.set_epoch(0)
+        return [batch['lq_path'][0] for batch in islice(loader, count)]
+
+    def test_fault(self, opt):
+        create = basicsr.train.create_train_val_dataloader.original
+        assert self.names(create, opt, 3) == self.names(create, {**opt, 'resumed': {'iter': 3}}, 3)
+
+    def test_mended(self, opt):
+        create = basicsr.train.create_train_val_dataloader
+        assert self.names(create, opt, 8)[3:] == self.names(create, {**opt, 'resumed': {'iter': 3}}, 5)
+
+    def test_other_models_keep_their_loader(self, opt):
+        opt['model_type'] = 'SRModel'
+        _, sampler, _, epochs, total = basicsr.train.create_train_val_dataloader(opt, logging.getLogger('basicsr'))
+        assert type(sampler) is EnlargedSampler
+        assert (epochs, total) == (2, 12)

@@ -20,6 +20,7 @@ from deeprftv2_arch import checkpoint
 from deeprftv2_arch.models import DeblurModel
 
 LENGTH, SAVED, KILLED = 10, 4, 7
+EDSR = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 1}
 
 
 @ARCH_REGISTRY.register()
@@ -162,18 +163,34 @@ def test_full_disk(options, tmp_path):
     assert train(tmp_path / 'x', options, '--auto_resume') == [0]
 
 
-def test_another_network_touches_nothing(options, tmp_path):
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'network_g': EDSR}, 'network_g.type: EDSR instead of DropoutProbe'),
+        ({'train': {'grad_clip': 1}}, 'train.grad_clip: 1 instead of absent'),
+        ({'train': {'total_iter': 9, 'stages': None, 'accumulate': 1}}, 'train.stages: absent instead of'),
+    ],
+)
+def test_another_training_touches_nothing(options, tmp_path, change, message):
     assert train(tmp_path / 'x', options) == [0]
     experiment = tmp_path / 'x' / 'experiments'
     before = {path: path.read_bytes() for path in experiment.rglob('*') if path.is_file()}
-    options['network_g'] = {
-        'type': 'EDSR',
-        'num_in_ch': 3,
-        'num_out_ch': 3,
-        'num_feat': 4,
-        'num_block': 1,
-        'upscale': 1,
-    }
+    for section, keys in change.items():
+        options[section] = keys if 'type' in keys else {**options[section], **keys}
+    options['datasets']['train'] |= {'gt_size': 8} if options['train']['stages'] is None else {}
     assert train(tmp_path / 'x', options, '--auto_resume') == [2]
-    assert 'network_g.type: EDSR instead of DropoutProbe' in (tmp_path / 'x' / 'said_0.txt').read_text()
+    said = (tmp_path / 'x' / 'said_0.txt').read_text()
+    assert message in said
+    assert 'Traceback' not in said
     assert {path: path.read_bytes() for path in experiment.rglob('*') if path.is_file()} == before
+
+
+def test_data_that_changed_leave_the_checkpoints(options, tmp_path):
+    assert train(tmp_path / 'x', options) == [0]
+    checkpoints = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.suffix in ('.pth', '.state')}
+    for role in ('lq', 'gt'):
+        (Path(options['datasets']['train'][f'dataroot_{role}']) / '004.png').unlink()
+    assert train(tmp_path / 'x', options, '--auto_resume') == [2]
+    said = (tmp_path / 'x' / 'said_0.txt').read_text()
+    assert 'Error: datasets.train: the training began with 5 images, and now there are 4.' in said
+    assert checkpoints == {path: path.read_bytes() for path in tmp_path.rglob('*') if path.suffix in ('.pth', '.state')}
