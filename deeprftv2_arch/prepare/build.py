@@ -36,7 +36,7 @@ def build(
         source: Where the download is; nothing there is changed.
         out: Folder to fill.
         workers: Number of processes.
-        lmdb: Whether to make the databases too.
+        lmdb: Whether to make the databases too. Those that are there already are brought up to date in any case.
         allow_incomplete: Go on with other numbers of images than known, and without images that cannot be used. The
             manifest says so.
 
@@ -59,13 +59,16 @@ def build(
         _check_strangers(out, folders)
         for file, text in plan.texts.items():
             (out / file).write_text(text, encoding='utf-8')
-        databases = [folder for folder in plan.lmdb_folders if lmdb and folder in folders]
+        # Databases that an earlier run made are kept up to date with their folders.
+        wanted = plan.lmdb_folders if lmdb else ()
+        databases = [name for name in folders if name in wanted or (out / f'{name}.lmdb').is_dir()]
         packed = [folder for folder in databases if write_lmdb(folder, folders[folder], place)]
         described = {folder: describe_folder(out, made) for folder, made in sorted(folders.items())}
     manifest['complete'] = True
     manifest['left_out'] += left_out
     manifest['folders'] = dict(sorted({**manifest['folders'], **described}.items()))
-    manifest['lmdb'] = sorted({*manifest['lmdb'], *(f'{folder}.lmdb' for folder in databases)})
+    kept = (name for name in manifest['lmdb'] if (out / name).is_dir())
+    manifest['lmdb'] = sorted({*kept, *(f'{folder}.lmdb' for folder in databases)})
     write_manifest(out, manifest)
     _report(out, described, databases, sum(outcome.written for outcome in outcomes), len(packed))
     return manifest

@@ -58,6 +58,8 @@ def plan_deblurring(args: Namespace) -> Plan:
     parts = args.parts or chosen.parts
     found = {part: chosen.find(args.source, part, **extra) for part in parts}
     bit_depth = args.bit_depth or 8
+    # Crops that an earlier run made are kept up to date with their images.
+    crops = chosen.crops if args.crops or (args.out / 'train' / 'sharp_crops').is_dir() else None
     items = [
         PairItem(
             pair,
@@ -65,7 +67,7 @@ def plan_deblurring(args: Namespace) -> Plan:
             bit_depth=bit_depth,
             convert=args.name == 'dpdd',
             link=args.link,
-            crops=chosen.crops if args.crops and part == 'train' else None,
+            crops=crops if part == 'train' else None,
             size=None if args.allow_incomplete else known.size,
             likeness=layout.endswith('by order'),
         )
@@ -84,7 +86,7 @@ def plan_deblurring(args: Namespace) -> Plan:
         options={'bit_depth': bit_depth},
         folders=tuple(parts),
         lmdb_folders=[
-            f'{part}/{role}{"_crops" if args.crops and part == "train" else ""}'
+            f'{part}/{role}{"_crops" if crops and part == "train" else ""}'
             for part in parts
             for role in ('blur', 'sharp')
         ],

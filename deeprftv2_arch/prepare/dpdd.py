@@ -8,7 +8,15 @@ import numpy as np
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.crops import Crops
-from deeprftv2_arch.prepare.layouts import flat_folders, image_files, natural, pair_by_name, roots, wrong_layout
+from deeprftv2_arch.prepare.layouts import (
+    flat_folders,
+    image_files,
+    natural,
+    pair_by_name,
+    read_list,
+    roots,
+    wrong_layout,
+)
 from deeprftv2_arch.prepare.plan import Pair
 
 PARTS = ('train', 'val', 'test')
@@ -59,7 +67,7 @@ def _paired(layout: str, blur_folder: Path, sharp_folder: Path, pairs_file: Path
 def _listed(file: Path, blur: dict[str, Path], sharp: dict[str, Path]) -> list[Pair]:
     """Pairs by the lines of a file; lines about images of other parts are passed over."""
     pairs = []
-    for number, line in enumerate(_read(file).splitlines(), start=1):
+    for number, line in enumerate(read_list(file).splitlines(), start=1):
         names = line.split()
         if len(names) not in (0, 2):
             raise UserError(f'{file}, line {number}: expected a blurred and a sharp image, got {line!r}.')
@@ -108,7 +116,7 @@ def _scenes(file: Path, names: list[str]) -> list[str]:
         except (OSError, ValueError) as error:
             raise UserError(f'{file}: cannot read the list: {error}.') from error
     else:
-        entries = _read(file).split()
+        entries = read_list(file).split()
     by_name = {name: name for name in names}
     by_number = {str(number): name for number, name in enumerate(names, start=1)}
     numbers = all(entry.isdecimal() for entry in entries) and not any(entry in by_name for entry in entries)
@@ -118,10 +126,3 @@ def _scenes(file: Path, names: list[str]) -> list[str]:
         what = repr(entries[chosen.index(None)]) if entries else 'nothing'
         raise UserError(f'{file}: {what} is neither the name of a test image nor a number from 1 to {len(names)}.')
     return chosen
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{file}: cannot read the list: {error}.') from error

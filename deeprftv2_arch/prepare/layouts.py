@@ -125,6 +125,18 @@ def _by_name(files: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Pa
     return named
 
 
+def read_list(file: Path) -> str:
+    """The text of a list file.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    try:
+        return file.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{file}: cannot read the list: {error}.') from error
+
+
 def wrong_layout(source: Path, title: str, part: str, layouts: Sequence[str]) -> UserError:
     """The error for a download in which nothing was recognised: what was looked for, and what is there."""
     names = [entry.name + '/' * entry.is_dir() for entry in sorted(source.iterdir())]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deeprftv2_arch.data.pairing import shorten
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, wrong_layout
+from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, read_list, roots, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
 
 PARTS = ('train', 'test')
@@ -49,7 +49,7 @@ def _list_file(folder: Path, name: str) -> Path:
 
 def _listed(root: Path, file: Path) -> list[Pair]:
     pairs, missing = [], []
-    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), start=1):
+    for number, line in enumerate(read_list(file).splitlines(), start=1):
         names = line.split()
         if not names:
             continue

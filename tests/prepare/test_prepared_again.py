@@ -15,6 +15,7 @@ from prepare.miniatures import build_dpdd_original, build_gopro_original, build_
 from processes import ROOT, TIMEOUT, variables
 
 from deeprftv2_arch.check import check
+from deeprftv2_arch.data.lmdb_store import read_lmdb
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare import deblurring, lmdb_writer
 from deeprftv2_arch.prepare.pair_job import prepare_pair
@@ -99,6 +100,24 @@ def test_what_changed_in_the_source_is_made_again(prepare, tmp_path, capsys):
     assert '1 files and 1 databases written now' in capsys.readouterr().out
     assert (out / name).read_bytes() == changed.read_bytes()
     assert check('gopro', out, lmdb=True) == []
+
+
+def test_databases_and_crops_of_earlier_runs_are_kept_up_to_date(prepare, tmp_path):
+    source = tmp_path / 'source'
+    for index in range(2):
+        for role, image in zip(('blur', 'sharp'), frame(index, 0, (512, 600)), strict=True):
+            save(source / 'train' / 'SEQ' / role / f'{index:06}.png', image)
+    options = ('--parts', 'train', '--allow-incomplete')
+    out = prepare('gopro', source, '--crops', '--lmdb', *options)
+    changed = source / 'train/SEQ/blur/000001.png'
+    blur, _ = frame(9, 0, (512, 600))
+    save(changed, blur)
+    os.utime(changed, (1_000_000_000, 1_000_000_000))
+    prepare('gopro', source, *options)
+    crop = cv2.imread(str(out / 'train/blur_crops/SEQ-000001_s002.png'))
+    assert (crop == blur[:, 88:]).all()
+    stored = read_lmdb(str(out / 'train/blur_crops.lmdb'), 'SEQ-000001_s002')
+    assert stored == (out / 'train/blur_crops/SEQ-000001_s002.png').read_bytes()
 
 
 def test_a_damaged_copy_is_made_again(prepare, tmp_path):
