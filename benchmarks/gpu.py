@@ -174,9 +174,11 @@ def compare_precisions(plan: Plan, compiled: bool) -> bool:
                 if compiled:
                     compile_network(net)
                 forward, step = runs(net, precision, torch.rand(1, 3, size, size, device=plan.device))
-                figures = []
-                for run in (forward, step):
-                    figures += [plan.milliseconds(run), plan.peak(run)]
+                try:
+                    figures = [figure for run in (forward, step) for figure in (plan.milliseconds(run), plan.peak(run))]
+                except torch.OutOfMemoryError:
+                    print(f'  {name:<7} {size:4} {label:<9} does not fit in the memory of this GPU', flush=True)
+                    continue
                 formatted = ' '.join(f'{value:{len(key) + 3},.0f}' for key, value in zip(columns, figures, strict=True))
                 print(f'  {name:<7} {size:4} {label:<9} {formatted}', flush=True)
                 if (name, size, label, plan.device.type) == ('B', 256, 'float32', 'cuda'):
