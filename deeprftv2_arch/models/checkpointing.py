@@ -25,17 +25,20 @@ class CheckpointedModel(ValidatedModel):
     * ``logger.keep_checkpoints``: how many of the numbered checkpoints stay, the newest ones; by default all.
     * ``val.best``: a name out of ``val.metrics``. The weights with its best value, on the first of the validation sets,
       are kept as ``models/net_g_best.pth``.
+    * ``val.patience``: after how many validations in a row without a better value of ``val.best`` the training ends.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.bad_steps = {'in_a_row': 0, 'total': 0}
         self.best: dict[str, Any] | None = None
+        self.stop_reason = ''
         if opt['is_train']:
             self.record = training_record(opt)
             self.keep = None
             if opt['logger'].get('keep_checkpoints') is not None:
                 self.keep = positive_integer(opt['logger'], 'keep_checkpoints', 'logger')
             self.best_by = _best_metric(opt.get('val') or {})
+            self.patience = _patience(opt.get('val') or {})
         super().__init__(opt)
 
     def save(self, epoch: int, current_iter: int) -> None:
@@ -60,6 +63,7 @@ class CheckpointedModel(ValidatedModel):
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'random': self.random_states,
             'bad_steps': self.bad_steps,
+            'best': self.best,
             'best_metric_results': getattr(self, 'best_metric_results', {}),
             'options': self.record,
             **{key: self.opt[key] for key in ('manual_seed', 'data') if key in self.opt},
@@ -72,9 +76,7 @@ class CheckpointedModel(ValidatedModel):
         self.bad_steps = dict(resume_state.get('bad_steps', self.bad_steps))
         if 'best_metric_results' in resume_state:
             self.best_metric_results = resume_state['best_metric_results']
-        if self.best_by is not None and self._weights('best').is_file():
-            best = read_checkpoint(self._weights('best')).get('best') or {}
-            self.best = best if best.get('metric') == self.best_by else None
+        self._resume_best(resume_state)
         states = resume_state.get('random', [])
         if self.opt['rank'] < len(states):
             set_random_state(states[self.opt['rank']])
@@ -83,6 +85,16 @@ class CheckpointedModel(ValidatedModel):
         # The data tell in which epoch the next iteration lies.
         resume_state['epoch'] = self.opt.get('start_epoch', resume_state['epoch'])
 
+    def _resume_best(self, resume_state: Mapping[str, Any]) -> None:
+        """The best as it was known at the end of the resumed iteration, whose validation came after its state."""
+        records = [resume_state.get('best')]
+        if self._weights('best').is_file():
+            records.append(read_checkpoint(self._weights('best')).get('best'))
+        for best in records:
+            known = best and best['metric'] == self.best_by and best['iter'] <= resume_state['iter']
+            if known and (self.best is None or best['iter'] > self.best['iter']):
+                self.best = dict(best)
+
     def validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False
     ) -> None:
@@ -90,7 +102,7 @@ class CheckpointedModel(ValidatedModel):
         with preserved():
             super().validation(dataloader, current_iter, tb_logger, save_img)
         if self.is_train and self.best_by is not None:
-            self._keep_best(dataloader.dataset.opt['name'], current_iter)
+            self._compare_with_best(dataloader.dataset.opt['name'], current_iter)
 
     def last_saved(self) -> str:
         """A sentence that names the newest checkpoint."""
@@ -99,15 +111,25 @@ class CheckpointedModel(ValidatedModel):
             return 'No checkpoint was saved before.'
         return f'The last good checkpoint is {self._weights(max(int(path.stem) for path in states))}.'
 
-    @master_only
-    def _keep_best(self, data: str, current_iter: int | str) -> None:
+    def _compare_with_best(self, data: str, current_iter: int | str) -> None:
+        """Keep the weights if they are the best so far; count the validations since. All processes see the same."""
         if self.best is not None and data != self.best['data']:
             return
         value = self.metric_results[self.best_by]
         higher = self.opt['val']['metrics'][self.best_by].get('better', 'higher') == 'higher'
-        if self.best is not None and not (value > self.best['value'] if higher else value < self.best['value']):
+        if self.best is None or (value > self.best['value'] if higher else value < self.best['value']):
+            self.best = {'data': data, 'metric': self.best_by, 'value': value, 'iter': current_iter, 'since': 0}
+            self._keep_best()
             return
-        self.best = {'data': data, 'metric': self.best_by, 'value': value, 'iter': current_iter}
+        self.best['since'] += 1
+        if self.patience is not None and self.best['since'] >= self.patience:
+            self.stop_reason = (
+                f'{self.best_by} on {data} has not improved in {self.best["since"]} validations (val.patience); its '
+                f'best, {self.best["value"]:.4f}, is of iteration {self.best["iter"]}: {self._weights("best")}.'
+            )
+
+    @master_only
+    def _keep_best(self) -> None:
         nets = {'params': self.net_g, 'params_ema': getattr(self, 'net_g_ema', None)}
         weights = {
             key: {name: tensor.cpu() for name, tensor in self.get_bare_model(net).state_dict().items()}
@@ -115,7 +137,10 @@ class CheckpointedModel(ValidatedModel):
             if net is not None
         }
         save_checkpoint({**weights, 'best': self.best}, self._weights('best'))
-        get_root_logger().info(f'Best {self.best_by} on {data} so far: {value:.4f}. Kept {self._weights("best").name}.')
+        get_root_logger().info(
+            f'Best {self.best_by} on {self.best["data"]} so far: {self.best["value"]:.4f}. Kept '
+            f'{self._weights("best").name}.'
+        )
 
     @master_only
     def _prune(self, current_iter: int) -> None:
@@ -145,3 +170,16 @@ def _best_metric(val: Mapping[str, Any]) -> str | None:
         known = ', '.join(metrics) or 'none'
         raise UserError(f'val.best: {name!r} is not in val.metrics ({known}){nearest(str(name), metrics)}.')
     return name
+
+
+def _patience(val: Mapping[str, Any]) -> int | None:
+    """Read ``val.patience``.
+
+    Raises:
+        UserError: If it is not a positive integer, or if ``val.best`` does not say what to watch.
+    """
+    if val.get('patience') is None:
+        return None
+    if val.get('best') is None:
+        raise UserError('val.patience: name the metric to watch as val.best.')
+    return positive_integer(val, 'patience', 'val')

@@ -177,6 +177,8 @@ DEBLUR_VAL = Section(
     (
         *VAL_KEYS,
         Key('best', str | None, 'Name out of `metrics`: the weights with its best value are kept.', None),
+        Key('patience', int | None, 'End after so many validations without a better `best`.', None, at_least=1),
+        Key('pictures', int, 'Images of each data set that are shown side by side in training.', 3, at_least=0),
         *PRECISION,
     ),
     'Absent: no validation.',

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-
 import random
+import shutil
 
 import numpy as np
 import pytest
