@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from deeprftv2_arch.errors import UserError
@@ -56,3 +56,17 @@ def number(options: Mapping[str, Any], key: str, where: str) -> float:
         hint = ' YAML takes 1e-3 for text: write 1.0e-3.' if isinstance(value, str) else ''
         raise UserError(f'{where}.{key}: expected a number of at least 0, got {value!r}.{hint}')
     return float(value)
+
+
+def height_and_width(options: Mapping[str, Any], key: str, where: str) -> tuple[int, int]:
+    """Read a required size in pixels: the side of a square, or ``[height, width]``.
+
+    Raises:
+        UserError: If it is neither.
+    """
+    value = options.get(key)
+    sides = [value, value] if isinstance(value, int) else value
+    positive = isinstance(sides, Sequence) and all(type(side) is int and side > 0 for side in sides)
+    if not positive or len(sides) != 2:
+        raise UserError(f'{where}.{key}: expected an integer of at least 1 or [height, width], got {value!r}.')
+    return sides[0], sides[1]

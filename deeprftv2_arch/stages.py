@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.option_keys import positive_integer, reject_unknown_keys
+from deeprftv2_arch.option_keys import height_and_width, positive_integer, reject_unknown_keys
 from deeprftv2_arch.options.definitions import STAGE
 
 
@@ -98,27 +98,14 @@ def _read_list(entries: Any, total_iter: int, processes: int, limit: int) -> tup
         first = stages[-1].last + 1 if stages else 1
         last = first - 1 + _iterations(entry, 'iterations', where)
         share = batch // processes
-        stages.append(Stage(first, last, crop_size(entry, where), batch, processes, _accumulation(share, limit)))
+        size = height_and_width(entry, 'gt_size', where)
+        stages.append(Stage(first, last, size, batch, processes, _accumulation(share, limit)))
     if stages[-1].last != total_iter:
         raise UserError(
             f'train.stages: their iterations add up to {stages[-1].last}, but train.total_iter is {total_iter}. '
             'Make them equal.'
         )
     return tuple(stages)
-
-
-def crop_size(options: Mapping[str, Any], where: str) -> tuple[int, int]:
-    """Read ``gt_size``: the side of a square, or height and width.
-
-    Raises:
-        UserError: If it is neither.
-    """
-    value = options.get('gt_size')
-    sides = [value, value] if isinstance(value, int) else value
-    positive = isinstance(sides, Sequence) and all(type(side) is int and side > 0 for side in sides)
-    if not positive or len(sides) != 2:
-        raise UserError(f'{where}.gt_size: expected an integer of at least 1 or [height, width], got {value!r}.')
-    return sides[0], sides[1]
 
 
 def _iterations(options: Mapping[str, Any], key: str, where: str) -> int:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,7 +147,11 @@ def prepared(project: Path, name: str) -> Path:
     """Prepare a data set where the option files look for it, and look through it."""
     source, out = project / 'downloads' / name, project / 'datasets' / KNOWN_SETS[name].folder
     DOWNLOADS[name](source)
-    prepare.main([name, '--source', str(source), '--out', str(out), '--workers', '1'])
+    arguments = [name, '--source', str(source), '--out', str(out), '--workers', '1']
+    if name == 'dpdd':
+        (source / 'indoor.txt').write_text('1\n3\n')
+        arguments += ['--indoor-list', str(source / 'indoor.txt')]
+    prepare.main(arguments)
     return out
 
 
@@ -160,7 +165,7 @@ def trunk(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize('story', STORIES, ids=[story.train for story in STORIES])
-def test_from_the_download_to_the_figures(story, project, trunk, capsys):
+def test_from_the_download_to_the_figures(story, project, trunk):
     for name in story.sets:
         assert check(name, prepared(project, name)) == []
     options = read(story.train)
@@ -181,22 +186,26 @@ def test_from_the_download_to_the_figures(story, project, trunk, capsys):
 
     for test in story.tests:
         options = read(test)
-        values = small(options)
+        values, groups = small(options), suggestions(test, 'datasets.test.groups')
         if 'lpips' in options['val']['metrics']:
             values.append(f'val.metrics.lpips.trunk={trunk}')
-        said = run(project, 'test', '-opt', f'options/{test}.yml', '--set', *values)
+        said = run(project, 'test', '-opt', f'options/{test}.yml', '--set', *values, *chain.from_iterable(groups))
+        data = options['datasets']['test']
+        images = COUNTS[data['protocol']][Path(data['dataroot_gt']).parent.name]
+        assert f'Found: {images} images, expected {find_protocol(data["protocol"]).expected_images:,}' in said
         for metric in options['val']['metrics']:
-            assert re.search(rf'{metric}: -?\d+\.\d+', said), said
+            assert re.search(rf'\| all +\| +{images} \| {metric} +\| +-?\d+\.\d+ \| \d', said), said
+        assert all(re.search(rf'\| {group} +\| +2 \| mae', said) for group in ('indoor', 'outdoor') if groups), said
         pictures = project.glob(f'results/{options["name"]}/visualization/*/*.png')
-        part = Path(options['datasets']['test']['dataroot_gt']).parent.name
-        assert len(list(pictures)) == COUNTS[options['datasets']['test']['protocol']][part]
+        assert len(list(pictures)) == images
 
 
-def suggestions(file: str) -> list[list[str]]:
-    """The values for `--set` that the header of a file names."""
+def suggestions(file: str, part: str) -> list[list[str]]:
+    """The values for `--set` that the header of a file names, of those below one key."""
     lines = [line for line in FILES[file].read_text().splitlines() if line.startswith('#')]
     header = ' '.join(line.lstrip('# ') for line in lines).replace('\\ ', '')
-    return [shlex.split(text) for text in re.findall(r"--set ((?:[\w.]+=\S+ ?|'[^']+' ?)+)", header)]
+    found = [shlex.split(text) for text in re.findall(r"--set ((?:[\w.]+=\S+ ?|'[^']+' ?)+)", header)]
+    return [values for values in found if all(value.startswith(f'{part}.') for value in values)]
 
 
 TEST_FILES = sorted(file for file in FILES if file.startswith('test_'))
@@ -204,10 +213,10 @@ TEST_FILES = sorted(file for file in FILES if file.startswith('test_'))
 
 @pytest.mark.parametrize('file', TEST_FILES)
 def test_other_ways_to_restore_take_the_same_weights(file):
-    assert len(suggestions(file)) >= 2
+    assert len(suggestions(file, 'network_g')) == 2
     options = {**read(file)['network_g'], 'width': 4, 'num_blocks': [1, 1, 1]}
     weights = build_network(options).state_dict()
-    for suggestion in suggestions(file):
+    for suggestion in suggestions(file, 'network_g'):
         values = dict(text.removeprefix('network_g.').split('=', 1) for text in suggestion)
         net = build_network({**options, **{key: yaml.safe_load(value) for key, value in values.items()}})
         net.load_state_dict(weights)

@@ -17,7 +17,7 @@ from deeprftv2_arch.data.augmentation import Symmetries, random_crop, random_sym
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.paired_images import PairedImages, to_tensor
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.option_keys import positive_integer, reject_unknown_keys
+from deeprftv2_arch.option_keys import height_and_width, positive_integer, reject_unknown_keys
 from deeprftv2_arch.options.keys import Section
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class PairedDataset(Dataset):
         self.scale = scale
         self.training = opt['phase'] == 'train'
         self.symmetries = _symmetries(opt, self.training, self.where)
-        self.pad_to = _size(opt, 'pad_to', self.where) if 'pad_to' in opt else (1, 1)
+        self.pad_to = height_and_width(opt, 'pad_to', self.where) if 'pad_to' in opt else (1, 1)
         self.crop_size = None
         if self.training and 'gt_size' in opt:
-            self.crop_size = _size(opt, 'gt_size', self.where)
+            self.crop_size = height_and_width(opt, 'gt_size', self.where)
             self.check_crop(self.crop_size)
         self.images = PairedImages(opt, self.where, scale)
         if self.training:
@@ -149,15 +149,6 @@ def _zero_pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     padded = np.zeros((max(height, size[0]), max(width, size[1]), channels), image.dtype)
     padded[:height, :width] = image
     return padded
-
-
-def _size(opt: Mapping[str, Any], key: str, where: str) -> tuple[int, int]:
-    """Read a height and a width from one number or from two."""
-    value = opt[key]
-    sides = dict(enumerate(value)) if isinstance(value, list) else {0: value, 1: value}
-    if len(sides) != 2:
-        raise UserError(f'{where}.{key}: expected one number or [height, width], got {value!r}.')
-    return tuple(positive_integer({key: side}, key, where) for side in sides.values())
 
 
 def _symmetries(opt: Mapping[str, Any], training: bool, where: str) -> Symmetries:

@@ -392,7 +392,7 @@ def test_file_that_vanished_is_named(write_pairs):
         ({'io_backend': {'type': 'memcached'}}, "expected disk or lmdb, got 'memcached'"),
         ({'io_backend': {'type': 'disk', 'lock': True}}, "io_backend: unknown key 'lock'"),
         ({'io_backend': {'type': 'lmdb'}, 'recursive': True}, 'recursive are for folders'),
-        ({'gt_size': [16, 16, 16]}, r'gt_size: expected one number or \[height, width\]'),
+        ({'gt_size': [16, 16, 16]}, r'gt_size: expected an integer of at least 1 or \[height, width\]'),
         ({'gt_size': [16, 24]}, r'gt_size \[16, 24\] are not square.*augmentation: 4'),
         ({'pad_to': 0}, r'pad_to: expected an integer'),
         ({'bit_depth': 12}, 'bit_depth: expected 8 or 16, got 12'),
