@@ -35,7 +35,8 @@ class PairedDeblurDataset(PairedDataset):
             * ``augmentation``: 8 for all symmetries of the square, 4 for those that keep height and width (none, left
               and right, top and bottom, both), 0 for none. Or, as in the toolbox, ``use_hflip`` (left and right) and
               ``use_rot`` (top and bottom, transposition), both true by default. Validation has none.
-            * ``protocol``: name of the published protocol that a test follows; not read here.
+            * ``protocol``, ``groups``: the published protocol that a test follows, and images whose means it shows
+              apart; read by the model.
             * ``phase``: ``train``, ``val`` or ``test``, set by BasicSR. ``scale``: absent or 1.
 
     Raises:
