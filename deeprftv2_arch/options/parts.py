@@ -43,7 +43,8 @@ def check_parts(checker: Checker) -> None:
             _check_call(checker, registry.ARCH_REGISTRY, (str(name),), network)
     if checker.is_train:
         for name, part in (checker.value('train', kind=Mapping) or {}).items():
-            if str(name).endswith('_opt') and part:
+            is_loss = _is_defined(model, MODELS) or (isinstance(part, Mapping) and 'type' in part)
+            if str(name).endswith('_opt') and part and is_loss:
                 _check_call(checker, registry.LOSS_REGISTRY, ('train', str(name)), part)
         if model is not None:
             _check_optimization(checker, model)

@@ -34,6 +34,8 @@ def check_rules(checker: Checker, launcher: str) -> None:
         best, metrics = checker.value('val', 'best', kind=str), val.get('metrics') or {}
         if best is not None and best not in metrics:
             checker.report(('val', 'best'), f'{best!r} is not in val.metrics{nearest(best, metrics)}.')
+    elif not val and 'val' in checker.read.options:
+        checker.report(('val',), 'a test needs it, with save_img at least.')
     elif checker.value('model_type') not in MODELS and val.get('save_img') and 'suffix' not in val:
         checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
     _check_our_data(checker)
@@ -66,28 +68,29 @@ def _check_schedule(checker: Checker) -> None:
     if total is None:
         return
     if periods and all(isinstance(period, int | float) for period in periods) and sum(periods) < total:
-        checker.report(
-            (*path, 'periods'), f'they add up to {sum(periods):g} iterations, but train.total_iter is {total:g}.'
-        )
+        message = f'they add up to {sum(periods):.0f} iterations, but train.total_iter is {total:.0f}.'
+        checker.report((*path, 'periods'), message)
     if end is not None and checker.value(*path).get('type', 'CosineAnnealingLR') == 'CosineAnnealingLR' and end < total:
-        checker.report((*path, 'T_max'), f'{end:g} is less than train.total_iter: {total:g}, where the curve must end.')
+        message = f'{end:.0f} is less than train.total_iter: {total:.0f}, where the curve must end.'
+        checker.report((*path, 'T_max'), message)
 
 
 def _check_stages(checker: Checker, launcher: str) -> None:
     """Stages must fill the training, and their batches be shared evenly: everything that is wrong with them."""
     options, processes = checker.read.options, count_processes(launcher)
     stages = checker.value('train', 'stages', kind=list) or []
-    if any(finding.path[:2] == ('train', 'stages') for finding in checker.findings):
+    is_wrong = any(finding.path[:2] == ('train', 'stages') for finding in checker.findings)
+    if is_wrong or checker.value('model_type') not in MODELS:
         return
     total, iterations = checker.value('train', 'total_iter', kind=int | float), sum(s['iterations'] for s in stages)
     if stages and total is not None and iterations != total:
-        message = f'their iterations add up to {iterations}, but train.total_iter is {total}.'
+        message = f'their iterations add up to {iterations:.0f}, but train.total_iter is {total:.0f}.'
         checker.report(('train', 'stages'), message)
     for number, stage in enumerate(stages):
         if stage['total_batch'] % processes:
             message = f'{stage["total_batch"]} images cannot be shared evenly by {processes} processes.'
             checker.report(('train', 'stages', str(number), 'total_batch'), message)
-    if not checker.findings and checker.value('model_type') in MODELS:
+    if not checker.findings:
         num_gpu = torch.cuda.device_count() if options['num_gpu'] == 'auto' else options['num_gpu']
         started = {'dist': launcher != 'none', 'world_size': processes, 'num_gpu': num_gpu}
         try:

@@ -226,6 +226,8 @@ def test_a_test_needs_less_and_more(tmp_path):
     assert mistakes(options, kind='test') == ['val.suffix: missing. It may be empty: ~.']
     del options['val']['save_img']
     assert mistakes(options, kind='test') == ['val.save_img: missing. Write the restored images.']
+    options['val'] = None
+    assert mistakes(options, kind='test') == ['val: a test needs it, with save_img at least.']
 
 
 def test_a_missing_key_under_another_name(stock):
@@ -278,6 +280,8 @@ train:
   scheduler: {type: CosineAnnealingRestartLR, periods: [300000], restart_weights: [1], eta_min: !!float 1e-7}
   total_iter: !!float 3e5
   fix_flow: 5000
+  stages: 3
+  blur_opt: {strength: 2}
   gan_opt: {type: GANLoss, gan_type: vanilla, real_label_val: 1.0, fake_label_val: 0.0, loss_weight: !!float 5e-3}
 logger: {print_freq: 100, save_checkpoint_freq: !!float 5e3, use_tb_logger: true, wandb: {project: ~, resume_id: ~}}
 dist_params: {backend: nccl, port: 29500}
