@@ -1,4 +1,4 @@
-"""Two processes train as one, validate without waiting for each other, and stop together."""
+"""Two processes train as one, share the validation, and stop together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ def half_of(batch, rank: int):
 def train_and_validate(rank, make_model, train_for, batch, data, folder) -> None:
     model = make_model(dist=True, rank=rank, world_size=2)
     train_for(model, half_of(batch, rank), range(1, 3))
-    # Rank 0 validates, the other one trains on.
     model.validation(data, 2, None)
     train_for(model, half_of(batch, rank), range(3, 4))
     log = model.get_current_log()
