@@ -112,7 +112,8 @@ class DatasetResult:
             f'Data: {self.options.get("dataroot_lq")}, {self.options.get("dataroot_gt")}',
             f'Found: {count}',
         ]
-        return lines + [f'Remark: {remark} ({number} images)' for remark, number in self.scores.remarks.items()]
+        total = len(self.scores.images)
+        return lines + [f'Remark: {remark} ({number:,} of {total:,})' for remark, number in self.scores.remarks.items()]
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the single images."""

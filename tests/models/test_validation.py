@@ -190,7 +190,7 @@ def test_image_that_cannot_be_aligned_is_named_and_counted(make_model, write_pai
     metrics = {name: PROTOCOLS['realblur_j'].metrics[name] for name in ('psnr_aligned', 'ssim_aligned')}
     examined(make_model, loader(folders), metrics=metrics)
     assert '001.png: ECC found no alignment; compared unaligned.' in log.text
-    assert 'Remark: ECC found no alignment; compared unaligned (1 images)' in log.text
+    assert 'Remark: ECC found no alignment; compared unaligned (1 of 2)' in log.text
     remarks = json.loads((tmp_path / 'results.json').read_text())['datasets']['Photos']['remarks']
     assert remarks == {'ECC found no alignment; compared unaligned': 1}
 
