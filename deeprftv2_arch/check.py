@@ -4,7 +4,7 @@
 
 decodes every image to the last pixel and reports whatever is not as it should be: numbers of images other than the
 known ones, images without partner, unreadable or truncated files, sizes that do not fit, other bit depths, blurred
-images that equal their sharp ones, pairs out of order (the rule stands at `prepare.likeness.misfits`), LMDBs that differ
+images that equal their sharp ones, pairs out of order (by the rule of `prepare.likeness.misfits`), LMDBs that differ
 from their folders, and differences from the manifest. Nothing is changed.
 
 Exit code: 0 if nothing was found, 1 if something was, 2 if the arguments are wrong.
@@ -22,6 +22,7 @@ from typing import Any
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.known_sets import KNOWN_SETS
+from deeprftv2_arch.prepare.console import exit_code
 from deeprftv2_arch.prepare.expected import PairedFolders, expected_folders, parts_of
 from deeprftv2_arch.prepare.inspection import Copies, Entry, Inspected, PairToInspect, compare_copies, inspect_pair
 from deeprftv2_arch.prepare.layouts import image_files
@@ -30,7 +31,7 @@ from deeprftv2_arch.prepare.manifest import FILE, list_checksum, read_manifest
 from deeprftv2_arch.prepare.workers import default_workers, run_jobs
 
 NAMES = (*(name for name in KNOWN_SETS if name != 'flickr2k'), 'srbench')
-CLEAN, FOUND, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+CLEAN, FOUND = 0, 1
 
 
 def check(
@@ -211,16 +212,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(finding)
     if not read_manifest(args.root):
         print(f'Note: {args.root} has no {FILE}, so it was not made by deeprftv2_arch.prepare.')
-    print(f'{args.root}: {len(findings)} findings.' if findings else f'{args.root}: all is well.')
+    print(f'{args.root}: {len(findings)} finding(s).' if findings else f'{args.root}: all is well.')
     return FOUND if findings else CLEAN
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f'Error: {error}', file=sys.stderr)
-        sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        print('Interrupted.', file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    sys.exit(exit_code(main, interrupted='Interrupted.'))

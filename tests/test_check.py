@@ -228,7 +228,7 @@ def test_databases_without_their_folders_are_looked_through(root):
     for part in ('train', 'test'):
         for role in ('blur', 'sharp'):
             shutil.rmtree(root / part / role)
-    assert check('gopro', root, lmdb=True) == []
+    assert check('gopro', root, lmdb=True, workers=2) == []
     data = root / 'train/blur.lmdb/data.mdb'
     rewrite_database(data.parent, lambda transaction: transaction.put(Path(FIRST).stem.encode(), b'no image'))
     findings = check('gopro', root, lmdb=True)
@@ -275,7 +275,7 @@ def test_exit_codes_of_the_command(tmp_path):
     assert found.stdout.splitlines() == [
         'HIDE/test/blur: 1 pairs, there should be 2,025.',
         'Note: HIDE has no manifest.json, so it was not made by deeprftv2_arch.prepare.',
-        'HIDE: 1 findings.',
+        'HIDE: 1 finding(s).',
     ]
     wrong = python('-m', 'deeprftv2_arch.check', 'hide', '--root', 'nowhere', folder=tmp_path, path=[ROOT])
     assert wrong.returncode == 2

@@ -203,4 +203,4 @@ def _report(out: Path, folders: Mapping[str, Any], databases: Sequence[str], wri
         room = tqdm.format_sizeof(described['bytes'], 'B')
         lmdb = ', LMDB' if folder in databases else ''
         print(f'{out / folder}: {described["images"]:,} images, {size}, {described["bit_depth"]} bit, {room}{lmdb}')
-    print(f'{written:,} files and {packed} databases written now; {out / FILE} lists everything.')
+    print(f'Files written now: {written:,}, databases: {packed}. {out / FILE} lists everything.')

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.build import build
+from deeprftv2_arch.prepare.console import exit_code
 from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
 from deeprftv2_arch.prepare.files import LINKS
 from deeprftv2_arch.prepare.srbench import plan_benchmark
 from deeprftv2_arch.prepare.sub_images import plan_sub_images
 from deeprftv2_arch.prepare.workers import default_workers
 
-USER_ERROR, INTERRUPTED = 2, 130
 SUPER_RESOLUTION = {'div2k': plan_sub_images, 'df2k': plan_sub_images, 'srbench': plan_benchmark}
 PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION}
 
@@ -33,9 +31,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument('--out', type=Path, required=True, help='folder to fill, such as datasets/GoPro')
     parser.add_argument('--parts', nargs='+', metavar='PART', help='only these: train, val, test; set5 and so on')
     parser.add_argument('--crops', action='store_true', help='cut training crops too (gopro, dpdd)')
-    parser.add_argument(
-        '--lmdb', action='store_true', help='make LMDBs too, for training of the crops if there are any'
-    )
+    parser.add_argument('--lmdb', action='store_true', help='make LMDBs too; of crops where there are crops')
     parser.add_argument('--scales', nargs='+', type=int, choices=(2, 3, 4), help='super-resolution (default: all)')
     parser.add_argument('--link', choices=LINKS, help='link to the files of the download instead of copying them')
     parser.add_argument('--bit-depth', type=int, choices=(8, 16), help='dpdd: of the files to be made (default: 8)')
@@ -64,14 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise UserError(f'--{option.replace("_", "-")} {getattr(args, option)}: there is no such file.')
     _check_kind(args)
     plan = PLANS[args.name](args)
-    build(
-        plan,
-        args.source,
-        args.out,
-        workers=args.workers,
-        lmdb=args.lmdb,
-        allow_incomplete=args.allow_incomplete,
-    )
+    choices = {'workers': args.workers, 'lmdb': args.lmdb, 'allow_incomplete': args.allow_incomplete}
+    build(plan, args.source, args.out, **choices)
 
 
 def _check_kind(args: argparse.Namespace) -> None:
@@ -89,19 +79,5 @@ def _check_kind(args: argparse.Namespace) -> None:
 
 
 def run() -> int:
-    """Call :func:`main` and put what went wrong into one message; return the exit code."""
-    try:
-        main()
-    except UserError as error:
-        print(f'Error: {error}', file=sys.stderr)
-        return USER_ERROR
-    except BrokenProcessPool:
-        print('Error: a worker was killed, probably for lack of memory. Try fewer --workers.', file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        print(f'Error: {error.strerror or error}: {error.filename or "while writing"}', file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print('Interrupted. Run the same command again to go on.', file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    """Call :func:`main` and return the exit code."""
+    return exit_code(main, interrupted='Interrupted. Run the same command again to go on.')

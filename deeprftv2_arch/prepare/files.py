@@ -9,8 +9,7 @@ from pathlib import Path
 
 from deeprftv2_arch.prepare.plan import Place
 
-_CLOCK_GRAIN_NS = 2_000_000_000
-"""The coarsest clock among common file systems (FAT) counts in steps of two seconds."""
+_SECOND_NS = 1_000_000_000
 
 LINKS = ('symbolic', 'hard')
 
@@ -18,9 +17,12 @@ LINKS = ('symbolic', 'hard')
 def is_current(target: Path, source: Path) -> bool:
     """Whether ``target`` was made of ``source`` as it is now: it then carries the time of its source."""
     try:
-        return abs(target.stat().st_mtime_ns - source.stat().st_mtime_ns) < _CLOCK_GRAIN_NS
+        made, changed = target.stat().st_mtime_ns, source.stat().st_mtime_ns
     except FileNotFoundError:
         return False
+    # Some file systems keep fractions of a second to a few digits, others not at all and count in twos (FAT).
+    whole_seconds = made % _SECOND_NS == 0 and changed % _SECOND_NS != 0
+    return abs(made - changed) < (2 * _SECOND_NS if whole_seconds else _SECOND_NS // 1000)
 
 
 def is_current_copy(target: Path, source: Path, link: str | None) -> bool:

@@ -18,6 +18,7 @@ from deeprftv2_arch.check import check
 from deeprftv2_arch.data.lmdb_store import read_lmdb
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare import deblurring, lmdb_writer
+from deeprftv2_arch.prepare.files import is_current
 from deeprftv2_arch.prepare.pair_job import prepare_pair
 
 pytestmark = pytest.mark.usefixtures('small_sets')
@@ -82,7 +83,7 @@ def test_a_second_run_writes_nothing(prepare, tmp_path, capsys):
     manifest = json.loads((out / 'manifest.json').read_text())
     capsys.readouterr()
     prepare('reds', source, '--lmdb')
-    assert '0 files and 0 databases written now' in capsys.readouterr().out
+    assert 'Files written now: 0, databases: 0.' in capsys.readouterr().out
     del states[out / 'manifest.json']
     assert {path: path.stat().st_mtime_ns for path in states} == states
     assert json.loads((out / 'manifest.json').read_text()) == manifest
@@ -97,7 +98,7 @@ def test_what_changed_in_the_source_is_made_again(prepare, tmp_path, capsys):
     os.utime(changed, (time_before + 10, time_before + 10))
     capsys.readouterr()
     prepare('gopro', source, '--lmdb')
-    assert '1 files and 1 databases written now' in capsys.readouterr().out
+    assert 'Files written now: 1, databases: 1.' in capsys.readouterr().out
     assert (out / name).read_bytes() == changed.read_bytes()
     assert check('gopro', out, lmdb=True) == []
 
@@ -118,6 +119,25 @@ def test_databases_and_crops_of_earlier_runs_are_kept_up_to_date(prepare, tmp_pa
     assert (crop == blur[:, 88:]).all()
     stored = read_lmdb(str(out / 'train/blur_crops.lmdb'), 'SEQ-000001_s002')
     assert stored == (out / 'train/blur_crops/SEQ-000001_s002.png').read_bytes()
+
+
+@pytest.mark.parametrize(
+    ('made', 'changed', 'current'),
+    [
+        (1_500_000_000, 1_500_000_000, True),
+        (1_500_000_000, 1_500_000_123, True),  # a file system that keeps microseconds
+        (2_000_000_000, 3_900_000_000, True),  # one that keeps even seconds
+        (1_500_000_000, 1_600_000_000, False),
+        (2_000_000_000, 4_100_000_000, False),
+        (2_000_000_000, 3_000_000_000, False),
+    ],
+)
+def test_a_file_is_current_if_it_has_the_time_of_its_source(made, changed, current, tmp_path):
+    for name, time_ns in [('target', made), ('source', changed)]:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, ns=(time_ns, time_ns))
+    assert is_current(tmp_path / 'target', tmp_path / 'source') == current
+    assert not is_current(tmp_path / 'nothing', tmp_path / 'source')
 
 
 def test_a_damaged_copy_is_made_again(prepare, tmp_path):
@@ -144,7 +164,8 @@ def test_ctrl_c_ends_all_processes_and_the_next_run_goes_on(tmp_path):
         for role, image in zip(('blur', 'sharp'), frame(1, index), strict=True):
             save(source / 'test' / 'SEQ' / role / f'{index:06}.png', image)
     slowly = (
-        'import sys, time\n'
+        'import signal, sys, time\n'
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # which a shell in the background turns off
         'from deeprftv2_arch.prepare import pair_job\n'
         'from deeprftv2_arch.prepare.command import run\n'
         'write = pair_job.write_file\n'

@@ -75,7 +75,7 @@ def test_sub_images_are_made_once(prepare, tmp_path, capsys):
     prepare('div2k', source)
     capsys.readouterr()
     prepare('div2k', source)
-    assert '0 files and 0 databases written now' in capsys.readouterr().out
+    assert 'Files written now: 0, databases: 0.' in capsys.readouterr().out
 
 
 def test_the_windows_give_the_known_number_for_images_of_div2k():

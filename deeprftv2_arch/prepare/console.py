@@ -1,0 +1,37 @@
+"""How a command ends: with an exit code, and with one message about what went wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+
+from deeprftv2_arch.errors import UserError
+
+USER_ERROR, INTERRUPTED = 2, 130
+"""Exit codes: as argparse and the shell have them."""
+
+
+def exit_code(command: Callable[[], int | None], interrupted: str) -> int:
+    """Run a command and put what a user can mend into one message on stderr.
+
+    Args:
+        command: Returns its exit code, None for 0.
+        interrupted: What to say after Ctrl+C.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        return command() or 0
+    except UserError as error:
+        message = str(error)
+    except BrokenProcessPool:
+        message = 'A worker was killed, probably for lack of memory. Try fewer --workers.'
+    except OSError as error:
+        message = f'{error.strerror or error}: {error.filename or "while reading or writing"}'
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return INTERRUPTED
+    print(f'Error: {message}', file=sys.stderr)
+    return USER_ERROR
