@@ -126,7 +126,7 @@ def test_fifty_iterations_end_within_one_percent_of_float32() -> None:
     frequency = FrequencyLoss(loss_weight=0.01)
 
     def train(amp: bool) -> list[float]:
-        net = network(width=8, num_blocks=[1, 1], block_types=[['naf', 'nafevs']], zero_init_tails=True)
+        net = network(width=8, num_blocks=[1, 0], block_types=[['nafevs', 'naf']], zero_init_tails=True)
         optimizer = torch.optim.AdamW(net.parameters(), lr=5e-4, betas=(0.9, 0.9))
         losses = []
         for _ in range(50):
@@ -146,7 +146,7 @@ def test_fifty_iterations_end_within_one_percent_of_float32() -> None:
     print(
         f'float32 {full[0]:.5f} to {full[-1]:.5f}, bfloat16 to {mixed[-1]:.5f}, mean {sum(mixed) / sum(full) - 1:+.2%}'
     )
-    assert full[-1] < 0.8 * full[0]
+    assert full[-1] < 0.9 * full[0]
     assert sum(mixed) == pytest.approx(sum(full), rel=0.01)
 
 
