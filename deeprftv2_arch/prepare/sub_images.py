@@ -119,21 +119,24 @@ def _outputs(item: SubImages, height: int, width: int) -> Iterator[tuple[Made, P
 
 
 def _multiple(item: SubImages) -> int:
-    """Of what the sides of the high-resolution image must be multiples, so that the missing images can be made."""
-    return math.lcm(*(scale for scale, file in item.lr.items() if file is None))
+    """Of what the sides of the high-resolution image must be multiples, so that windows fall on whole pixels."""
+    return math.lcm(*item.lr)
 
 
 def _read_all(item: SubImages) -> dict[int, np.ndarray]:
-    images = {1: crop_to_multiple(read_rgb(item.hr), _multiple(item))}
+    """The images by scale, cut to sides that fit each other exactly."""
+    whole = read_rgb(item.hr)
+    images = {1: crop_to_multiple(whole, _multiple(item))}
     height, width = images[1].shape[:2]
     for scale, file in item.lr.items():
-        images[scale] = read_rgb(file) if file else downsample(images[1], scale)
-        low_height, low_width = images[scale].shape[:2]
-        if (low_height * scale, low_width * scale) != (height, width):
+        low = read_rgb(file) if file else downsample(images[1], scale)
+        gaps = [abs(side * scale - full) for side, full in zip(low.shape[:2], whole.shape[:2], strict=True)]
+        if file and max(gaps) >= scale:
             raise DataError(
-                f'{file}: {low_width} x {low_height} pixels times {scale} do not fit {item.hr} of {width} x {height}. '
-                'Take both from the same download.'
+                f'{file}: {low.shape[1]} x {low.shape[0]} pixels times {scale} do not fit {item.hr} of '
+                f'{whole.shape[1]} x {whole.shape[0]}. Take both from the same download.'
             )
+        images[scale] = low[: height // scale, : width // scale]
     return images
 
 

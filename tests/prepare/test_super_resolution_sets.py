@@ -21,6 +21,8 @@ from prepare.miniatures import (
 from deeprftv2_arch.check import check
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.bicubic import downsample
+from deeprftv2_arch.prepare.crops import windows
+from deeprftv2_arch.prepare.sub_images import SIZE, STEP
 
 pytestmark = pytest.mark.usefixtures('small_sets')
 CORNERS = [(top, left) for top in (0, 12) for left in (0, 240, 264)]
@@ -70,6 +72,18 @@ def test_missing_low_resolution_images_are_made(prepare, tmp_path):
     assert json.loads((out / 'manifest.json').read_text())['layout'] == 'original, LR made for [4]'
 
 
+def test_sides_that_are_no_multiples_are_cut_alike(prepare, tmp_path):
+    source = build_div2k(tmp_path / 'DIV2K', count=2)
+    hr = high_resolution(1, (497, 751))
+    save(source / 'DIV2K_train_HR/0001.png', hr)
+    for scale in (2, 3, 4):
+        save(source / f'DIV2K_train_LR_bicubic/X{scale}/0001x{scale}.png', reduced(hr, scale))
+    out = prepare('div2k', source)
+    last = f'0001_s{len(CORNERS):03}.png'
+    np.testing.assert_array_equal(read(out / 'train/HR_sub' / last), hr[12:492, 264:744])
+    np.testing.assert_array_equal(read(out / 'train/LRx3_sub' / last), reduced(hr, 3)[4:164, 88:248])
+
+
 def test_sub_images_are_made_once(prepare, tmp_path, capsys):
     source = build_div2k(tmp_path / 'DIV2K', scales=(2,))
     prepare('div2k', source)
@@ -78,13 +92,16 @@ def test_sub_images_are_made_once(prepare, tmp_path, capsys):
     assert 'Files written now: 0, databases: 0.' in capsys.readouterr().out
 
 
-def test_the_windows_give_the_known_number_for_images_of_div2k():
-    """Of 2040x1356 pixels, the commonest size in DIV2K: 8 x 5 windows, as BasicSR's list has of `0001` (2040x1404)."""
-    from deeprftv2_arch.prepare.crops import windows
-    from deeprftv2_arch.prepare.sub_images import SIZE, STEP
+def toolbox_starts(length: int) -> list[int]:
+    """As the toolbox's script for sub-images states them, with its threshold of 0."""
+    space = np.arange(0, length - 480 + 1, 240)
+    return [*space, length - 480] if length - (space[-1] + 480) > 0 else list(space)
 
-    assert len(windows(1404, 2040, SIZE, STEP)) == 8 * 5
-    assert len(windows(1356, 2040, SIZE, STEP)) == 8 * 5
+
+@pytest.mark.parametrize('height', [480, 492, 720, 732, 1356, 1404, 2040])
+def test_windows_are_the_toolboxs(height):
+    expected = [(top, left) for top in toolbox_starts(height) for left in toolbox_starts(2040)]
+    assert windows(height, 2040, SIZE, STEP) == expected
 
 
 BROKEN_DIV2K = {
