@@ -30,7 +30,7 @@ class Bicubic(nn.Module):
         ValueError: If the factor is less than 1.
     """
 
-    test_mode = 'interpolated from 8-bit RGB; published bicubic figures are interpolated from luma and a little lower'
+    test_mode = 'bicubic on 8-bit RGB; published figures enlarge unrounded luma and are a little lower'
 
     def __init__(self, upscale: int, **_ignored: Any) -> None:
         super().__init__()
