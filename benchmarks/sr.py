@@ -8,7 +8,7 @@ fastest run of each counts. The peak memory is that of a process of its own for 
 pass raises its resident size. Behind it, the same as a number of maps of the body's width, on which `tile: auto` builds
 its estimate.
 
-`python benchmarks/sr.py --large 1600x1200` measures one large image in tiles, `--depths 1 1 1 1` with fewer layers: that
+`python benchmarks/sr.py --large 1200x1600` measures a large image in tiles, `--depths 1 1` with fewer layers: that
 changes the time and hardly the memory, as a forward pass keeps nothing of the layer before.
 """
 

@@ -23,6 +23,10 @@ OPTIONS = {
     },
     'ATD': {'upscale': 3, **SMALL_ATD},
     'ATDFKE': {'upscale': 2, **SMALL_ATD},
+    'WithFKE': {
+        'network': {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 1},
+        'after': 'conv_after_body',
+    },
 }
 # They have nothing to train: test_reference_networks.py.
 REFERENCES = {'Bicubic', 'Identity'}
