@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deeprftv2_arch.nn.norm import LayerNorm2d
-from deeprftv2_arch.nn.pointwise import PointwiseConv2d
+from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseUpdate
 from deeprftv2_arch.nn.pooling import MeanPool
 
 
@@ -36,10 +36,10 @@ class NAFBlock(nn.Module):
         self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.pool = MeanPool(pool_kernel)
         self.attention = PointwiseConv2d(channels, channels)
-        self.project = PointwiseConv2d(channels, channels)
+        self.project = PointwiseUpdate(channels, channels)
         self.norm2 = LayerNorm2d(channels)
         self.ffn_expand = PointwiseConv2d(channels, 2 * channels)
-        self.ffn_project = PointwiseConv2d(channels, channels)
+        self.ffn_project = PointwiseUpdate(channels, channels)
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
@@ -47,13 +47,13 @@ class NAFBlock(nn.Module):
         """Features of the first half before the attention."""
         return simple_gate(self.depthwise(self.expand(self.norm1(x))))
 
-    def attended(self, gated: Tensor) -> Tensor:
-        """Channel attention and projection of the gated features."""
-        return self.project(gated * self.attention(self.pool(gated)))
+    def add_attended(self, x: Tensor, gated: Tensor, gain: Tensor) -> Tensor:
+        """``x`` plus the gated features after channel attention and projection, times ``gain``."""
+        return self.project(gated, x, gain, self.attention(self.pool(gated)))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The second half with its residual."""
-        return torch.addcmul(x, self.gamma, self.ffn_project(simple_gate(self.ffn_expand(self.norm2(x)))))
+        return self.ffn_project(simple_gate(self.ffn_expand(self.norm2(x))), x, self.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.feed_forward(torch.addcmul(x, self.beta, self.attended(self.gated(x))))
+        return self.feed_forward(self.add_attended(x, self.gated(x), self.beta))

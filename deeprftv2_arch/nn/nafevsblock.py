@@ -43,9 +43,9 @@ class NAFEVSBlock(NAFBlock):
         # Turned once here, or else every norm and sum that reads the map would turn it again.
         x = x.contiguous(memory_format=torch.channels_last)
         gated = self.gated(x)
-        scanned = self.scan(self.norm_scan(gated)) * (self.scan_gain + 1)
-        mixed = self.local_gain * self.attended(gated) + self.global_gain * scanned
-        return self.feed_forward(torch.addcmul(x, self.beta, mixed))
+        x = self.add_attended(x, gated, self.beta * self.local_gain)
+        x = self.scan(self.norm_scan(gated), x, self.beta * self.global_gain * (self.scan_gain + 1))
+        return self.feed_forward(x)
 
 
 def turn_back(x: Tensor, blocks: int) -> Tensor:

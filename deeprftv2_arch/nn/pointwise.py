@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from deeprftv2_arch.nn.precision import autocasts_to_half
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -26,3 +29,55 @@ class PointwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+class PointwiseUpdate(PointwiseConv2d):
+    """1x1 convolution whose result is scaled and added to a map: ``base + gain * convolution(attention * x)``.
+
+    Shape:
+        x (N, C, H, W), base (N, K, H, W), gain (1, K, 1, 1), attention (N, C, 1, 1) or (N, C, H, W) or None
+        -> (N, K, H, W).
+    """
+
+    def forward(self, x: Tensor, base: Tensor, gain: Tensor, attention: Tensor | None = None) -> Tensor:
+        if attention is not None and attention.shape[-2:] != (1, 1):
+            x, attention = x * attention, None
+        return scaled_update(x, base, self.weight.flatten(1), self.bias, gain, attention)
+
+
+def scaled_update(
+    x: Tensor, base: Tensor, weight: Tensor, bias: Tensor | None, gain: Tensor | None, attention: Tensor | None = None
+) -> Tensor:
+    """``base + gain * (weight @ (attention * x) + bias)`` at every pixel.
+
+    Factors per channel belong to the weights as well as to the maps. There they cost nothing, and what is left is one
+    matrix product that is added to a copy of the base: no map is scaled, neither here nor in backward.
+
+    Args:
+        x: (N, C, H, W).
+        base: (N, K, H, W).
+        weight: (K, C).
+        bias: (K,) or None for zero.
+        gain: (1, K, 1, 1) or None for one.
+        attention: (N, C, 1, 1) or None for one.
+
+    Returns:
+        (N, K, H, W), channels-last in memory.
+    """
+    if autocasts_to_half(x.device):
+        # In half precision it is the product alone; the base keeps its own precision.
+        x = x if attention is None else x * attention
+        update = F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+        return base + update if gain is None else torch.addcmul(base, gain, update)
+    if bias is not None:
+        base = base + (bias if gain is None else gain.flatten() * bias).view(1, -1, 1, 1)
+    if gain is not None:
+        weight = weight * gain.view(-1, 1)
+    base, x = base.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1).flatten(1, 2)  # n h w k, n l c
+    if attention is not None and len(x) > 1:
+        weights = weight * attention.flatten(1).unsqueeze(1)  # n k c
+        total = torch.baddbmm(base.flatten(1, 2), x, weights.transpose(1, 2))
+    else:
+        weight = weight if attention is None else weight * attention.flatten()
+        total = torch.addmm(base.flatten(0, 2), x.flatten(0, 1), weight.t())
+    return total.view(base.shape).permute(0, 3, 1, 2)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn.norm import LayerNorm, LayerNorm2d
+from deeprftv2_arch.nn.pointwise import scaled_update
 from deeprftv2_arch.nn.selective_scan import selective_scan
 from deeprftv2_arch.nn.windows import Windows
 
@@ -16,6 +17,19 @@ STATE_SIZE = 8
 EXPANSION = 2
 # Range of the step sizes at initialisation, and the floor under them (Mamba).
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 1e-1, 1e-4
+
+
+class LinearUpdate(nn.Linear):
+    """Linear layer over the channels whose result is scaled and added to a map: ``base + gain * layer(x)``.
+
+    Shape:
+        x (N, C, H, W), base (N, K, H, W) or None for zero, gain (1, K, 1, 1) or None for one -> (N, K, H, W).
+    """
+
+    def forward(self, x: Tensor, base: Tensor | None, gain: Tensor | None) -> Tensor:
+        if base is None:
+            return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return scaled_update(x, base, self.weight, self.bias, gain)
 
 
 class SelectiveScan2d(nn.Module):
@@ -43,7 +57,7 @@ class SelectiveScan2d(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1.0, STATE_SIZE + 1).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
         self.out_norm = LayerNorm(inner)
-        self.out_proj = nn.Linear(inner, channels, bias=False)
+        self.out_proj = LinearUpdate(inner, channels, bias=False)
         self._init_steps(rank)
 
     @torch.no_grad()
@@ -54,7 +68,8 @@ class SelectiveScan2d(nn.Module):
         steps = steps.clamp(min=STEP_FLOOR)
         self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, base: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
+        """The scan of ``x``; with a base (N, C, H, W), the base plus the scan times a gain (1, C, 1, 1)."""
         features, gate = self.in_proj(x.permute(0, 2, 3, 1)).chunk(2, dim=-1)  # b h w d
         features = F.gelu(self.depthwise(features.permute(0, 3, 1, 2)))  # b d h w
         height, width = features.shape[-2:]
@@ -63,7 +78,7 @@ class SelectiveScan2d(nn.Module):
         else:
             scanned = self.window.merge(self.scan(self.window.split(features)), height, width)
         scanned = self.out_norm(scanned.permute(0, 2, 3, 1)) * F.gelu(gate)
-        return self.out_proj(scanned).permute(0, 3, 1, 2)
+        return self.out_proj(scanned.permute(0, 3, 1, 2), base, gain)
 
     def scan(self, features: Tensor) -> Tensor:
         """Selective scan of (N, D, H, W) maps, each read row by row; at least float32."""
@@ -98,4 +113,4 @@ class VSBlock(nn.Module):
         self.scan = SelectiveScan2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.scan(self.norm(x))
+        return self.scan(self.norm(x), x)

@@ -14,8 +14,10 @@ from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
 from deeprftv2_arch.losses.frequency_loss import FrequencyLoss
 from deeprftv2_arch.nn import fke, vsblock
 from deeprftv2_arch.nn.norm import LayerNorm, LayerNorm2d
+from deeprftv2_arch.nn.pointwise import PointwiseUpdate
 from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.reversible import Scaling
+from deeprftv2_arch.nn.vsblock import LinearUpdate
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA'))]
 
@@ -74,6 +76,10 @@ def test_norms_spectra_and_scan_compute_in_float32_the_rest_in_bfloat16(
     # The images that outputs are added to are not rounded.
     assert {output.dtype for images in restored for output in images} == {torch.float32}
     assert outputs.pop(LayerNorm) == outputs.pop(LayerNorm2d) == {torch.float32}
+    # Projections that add to a map: the product in bfloat16, the sum as wide as the map.
+    assert outputs.pop(PointwiseUpdate) == {torch.float32}
+    assert torch.float32 in outputs.pop(LinearUpdate)
+    assert types.seen['addmm'] == {torch.bfloat16}
     assert set.union(*outputs.values()) == {torch.bfloat16}
     assert types.seen['native_layer_norm'] == {torch.float32}
     assert types.seen['_fft_r2c'] == {torch.float32}
