@@ -61,6 +61,23 @@ def test_float64_gradients_equal_those_of_autograd(options: dict, scalings: tupl
     assert worst_difference(gradients(net, x, True), gradients(net, x, False)) < 1e-10
 
 
+@pytest.mark.parametrize('block_types', [[['naf', 'nafevs', 'nafevs'], ['naf'] * 3], [['naf'] * 3] * 2], ids=['B', 'S'])
+@pytest.mark.parametrize('scalings', [(0.4, 0.6), (1e-3, 1e-2)], ids=str)
+def test_published_networks_have_the_gradients_of_autograd(
+    block_types: list[list[str]], scalings: tuple[float, float]
+) -> None:
+    """All blocks and columns as published; every branch switched on."""
+    torch.manual_seed(3)
+    net = DeepRFTv2(block_types=block_types).double()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith(('beta', 'gamma', 'global_gain')):
+                parameter.normal_(0, 0.2)
+    scale_scalings(net, *scalings)
+    x = torch.rand(1, 3, 16, 24, dtype=torch.float64)
+    assert worst_difference(gradients(net, x, True), gradients(net, x, False)) < 1e-10
+
+
 @pytest.mark.parametrize('scalings', [(0.4, 0.6), (0.05, 0.06), (0.04, 0.05), (1e-3, 2e-3)], ids=str)
 def test_small_scalings_cost_no_precision_in_float32(scalings: tuple[float, float]) -> None:
     """Where dividing by the scalings would lose too much the old map is kept."""
