@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,3 +33,17 @@ def side_by_side(images: Sequence[np.ndarray], side: int = 384) -> np.ndarray:
         columns += [image[top : top + side, left : left + side]]
     gap = np.full((columns[0].shape[0], GAP, 3), 255, np.uint8)
     return np.hstack([part for column in columns for part in (column, gap)][:-1])
+
+
+def add_pictures(tb_logger: Any, folder: Path, dataset: str, iteration: int) -> None:
+    """Hand the PNG files below a folder to TensorBoard.
+
+    Args:
+        tb_logger: A ``SummaryWriter``.
+        folder: Where the pictures of the data set are; it need not exist.
+        dataset: Name of the data set, the first part of the tags.
+        iteration: The step that they belong to.
+    """
+    for path in sorted(folder.rglob('*.png')):
+        picture = cv2.imread(str(path))[..., ::-1]
+        tb_logger.add_image(f'{dataset}/{path.stem}', picture, iteration, dataformats='HWC')

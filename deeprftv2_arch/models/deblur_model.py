@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from deeprftv2_arch.checkpoint import read_checkpoint
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.checkpointing import CheckpointedModel
+from deeprftv2_arch.models.journal import Journal
 from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
 from deeprftv2_arch.models.progress import TrainingBar
 from deeprftv2_arch.models.supervision import supervise
@@ -73,6 +74,7 @@ class DeblurModel(CheckpointedModel):
         if opt['is_train']:
             reject_unknown_keys(opt['train'], DEBLUR_TRAIN.names, 'train')
         self.bar: TrainingBar | None = None
+        self.journal: Journal | None = None
         super().__init__(opt)
 
     # Set-up
@@ -167,6 +169,18 @@ class DeblurModel(CheckpointedModel):
             self.log_dict['bad_steps'] = self.bad_steps['total']
         self._show_progress(current_iter)
 
+    def get_current_log(self) -> dict[str, float]:
+        """The values of the last iteration, for the log; they are written to the value log as well."""
+        if self.journal is not None:
+            crop, rate = tuple(self.gt.shape[-2:]), self.get_current_learning_rate()[0]
+            self.journal.training(self.iteration, self.log_dict, rate, crop)
+        return super().get_current_log()
+
+    def _log_validation_metric_values(self, current_iter: int | str, dataset_name: str, tb_logger: Any) -> None:
+        super()._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+        if self.journal is not None:
+            self.journal.validation(self.iteration, dataset_name, self.metric_results)
+
     def _enter_stage(self, current_iter: int) -> None:
         stage = stage_of(self.stages, current_iter)
         if stage != self.stage:
@@ -248,12 +262,16 @@ class DeblurModel(CheckpointedModel):
 
     @master_only
     def _show_progress(self, current_iter: int) -> None:
-        if self.bar is None:
-            shown = self.opt['logger'].get('pbar')
-            if not (sys.stderr.isatty() if shown is None else shown):
-                return
-            self.bar = TrainingBar(total=int(self.opt['train']['total_iter']), done=current_iter - 1)
+        self.iteration = current_iter
         images = len(self.gt) * self.opt['world_size']
+        if self.journal is None:
+            self.journal = Journal(self.opt['path']['experiments_root'], done=current_iter - 1)
+        self.journal.saw(images)
+        shown = self.opt['logger'].get('pbar')
+        if not (sys.stderr.isatty() if shown is None else shown):
+            return
+        if self.bar is None:
+            self.bar = TrainingBar(total=int(self.opt['train']['total_iter']), done=current_iter - 1)
         self.bar.update(
             self.log_dict['l_total'], self.get_current_learning_rate()[0], tuple(self.gt.shape[-2:]), images
         )

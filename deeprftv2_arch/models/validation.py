@@ -15,10 +15,14 @@ from tqdm import tqdm
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.metrics.protocols import Protocol, find_protocol
+from deeprftv2_arch.models.comparison import add_pictures, side_by_side
 from deeprftv2_arch.models.picture_file import write_picture
 from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.models.results import DatasetResult, table, write_images, write_summary
 from deeprftv2_arch.models.scores import ImageScore, Metrics, Scores, better, measure, read_groups
+
+PICTURES = 3
+"""Images of each data set that are shown side by side in training, unless `val.pictures` says otherwise."""
 
 
 class ValidatedModel(SRModel):
@@ -36,6 +40,7 @@ class ValidatedModel(SRModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.names: dict[str, list[str]] = {}
+        self.iteration = 0
         self.results: dict[str, DatasetResult] = {}
         for key, dataset in (opt.get('datasets') or {}).items():
             _protocol(dataset, f'datasets.{key}')
@@ -115,6 +120,8 @@ class ValidatedModel(SRModel):
             raise UserError(f'The data set {name!r} holds no images to validate on.')
         groups = _groups(dataloader, name)
         scores = Scores(self._score(dataloader, metrics, current_iter, save_img), groups)
+        if self.is_train and tb_logger and self.opt['rank'] == 0:
+            add_pictures(tb_logger, self._shown(dataset), name, self.iteration)
         if not metrics:
             return
         self.metric_results = scores.means()
@@ -160,6 +167,8 @@ class ValidatedModel(SRModel):
                 restored, sharp = self._restore(data)
                 if save_img:
                     write_picture(tensor2img(restored), self._picture_path(name, dataset, current_iter))
+                if self.is_train and index < self.opt['val'].get('pictures', PICTURES):
+                    self._show(name, dataset, data, restored, sharp)
                 if metrics and sharp is None:
                     raise UserError(
                         f'{dataset["name"]}: val.metrics need sharp images, and the data set has none. Remove them.'
@@ -192,6 +201,25 @@ class ValidatedModel(SRModel):
         finally:
             self._forget_batch()
 
+    def _show(
+        self,
+        name: str,
+        dataset: Mapping[str, Any],
+        data: Mapping[str, Any],
+        restored: Tensor,
+        sharp: Tensor | None,
+    ) -> None:
+        """Write input, restored and sharp image side by side, in the place of those of the last validation."""
+        bottom, right = map(int, data.get('pad', (0, 0)))
+        height, width = data['lq'].shape[-2:]
+        given = data['lq'][..., : height - bottom, : width - right]
+        images = [tensor2img(image) for image in (given, restored, sharp) if image is not None]
+        write_picture(side_by_side(images), self._shown(dataset) / f'{_name_below_root(name, dataset)}.png')
+
+    def _shown(self, dataset: Mapping[str, Any]) -> Path:
+        """Folder of the pictures of a data set; the report looks for them there."""
+        return Path(self.opt['path']['experiments_root'], 'pictures', dataset['name'])
+
     def _note_best(self, name: str, metrics: Metrics, current_iter: int | str) -> None:
         """Keep the best figure of each metric, as the toolbox does, but for each data set's own metrics."""
         if not hasattr(self, 'best_metric_results'):
@@ -217,16 +245,19 @@ class ValidatedModel(SRModel):
 
     def _picture_path(self, lq_path: str, dataset: Mapping[str, Any], current_iter: int | str) -> Path:
         """Where a restored image belongs; sub-folders of the data set are kept, for their files may share names."""
-        folder = Path(self.opt['path']['visualization'])
-        if (dataset.get('io_backend') or {}).get('type') == 'lmdb':
-            name = Path(lq_path)
-        else:
-            path, root = Path(lq_path), Path(dataset.get('dataroot_lq') or '')
-            name = (path.relative_to(root) if path.is_relative_to(root) else Path(path.name)).with_suffix('')
+        folder, name = Path(self.opt['path']['visualization']), _name_below_root(lq_path, dataset)
         if self.is_train:
             return folder / name / f'{name.name}_{current_iter}.png'
         suffix = self.opt['val'].get('suffix') or self.opt['name']
         return folder / dataset['name'] / name.parent / f'{name.name}_{suffix}.png'
+
+
+def _name_below_root(lq_path: str, dataset: Mapping[str, Any]) -> Path:
+    """Path of an image below the folder of its data set, without extension; an LMDB's key as it is."""
+    path, root = Path(lq_path), Path(dataset.get('dataroot_lq') or '')
+    if (dataset.get('io_backend') or {}).get('type') == 'lmdb':
+        return path
+    return (path.relative_to(root) if path.is_relative_to(root) else Path(path.name)).with_suffix('')
 
 
 def _protocol(dataset: Mapping[str, Any], where: str) -> Protocol | None:

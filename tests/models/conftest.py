@@ -72,6 +72,7 @@ def make_model(tmp_path: Path) -> Callable[..., DeblurModel]:
             'datasets': {},
             'network_g': {'type': 'TwoScaleProbe'},
             'path': {
+                'experiments_root': str(tmp_path),
                 'models': str(tmp_path / 'models'),
                 'training_states': str(tmp_path / 'training_states'),
                 'visualization': str(tmp_path / 'visualization'),
