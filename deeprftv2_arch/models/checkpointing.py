@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class CheckpointedModel(ValidatedModel):
         self.bad_steps = {'in_a_row': 0, 'total': 0}
         self.best: dict[str, Any] | None = None
         self.stop_reason = ''
+        self.validations: dict[int, dict[str, Any]] = {}
         if opt['is_train']:
             self.record = training_record(opt)
             self.keep = None
@@ -63,8 +65,7 @@ class CheckpointedModel(ValidatedModel):
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'random': self.random_states,
             'bad_steps': self.bad_steps,
-            'best': self.best,
-            'best_metric_results': getattr(self, 'best_metric_results', {}),
+            **self._known(),
             'options': self.record,
             **{key: self.opt[key] for key in ('manual_seed', 'data') if key in self.opt},
         }
@@ -74,9 +75,7 @@ class CheckpointedModel(ValidatedModel):
         """Go on from a state; one that the toolbox itself wrote lacks the random numbers and the history."""
         super().resume_training(resume_state)
         self.bad_steps = dict(resume_state.get('bad_steps', self.bad_steps))
-        if 'best_metric_results' in resume_state:
-            self.best_metric_results = resume_state['best_metric_results']
-        self._resume_best(resume_state)
+        self._resume_validations(resume_state)
         states = resume_state.get('random', [])
         if self.opt['rank'] < len(states):
             set_random_state(states[self.opt['rank']])
@@ -85,15 +84,25 @@ class CheckpointedModel(ValidatedModel):
         # The data tell in which epoch the next iteration lies.
         resume_state['epoch'] = self.opt.get('start_epoch', resume_state['epoch'])
 
-    def _resume_best(self, resume_state: Mapping[str, Any]) -> None:
-        """The best as it was known at the end of the resumed iteration, whose validation came after its state."""
-        records = [resume_state.get('best')]
-        if self._weights('best').is_file():
-            records.append(read_checkpoint(self._weights('best')).get('best'))
-        for best in records:
-            known = best and best['metric'] == self.best_by and best['iter'] <= resume_state['iter']
-            if known and (self.best is None or best['iter'] > self.best['iter']):
-                self.best = dict(best)
+    def _resume_validations(self, resume_state: Mapping[str, Any]) -> None:
+        """What was known after the resumed iteration: its own validation came after its state was written."""
+        if self._validations().is_file():
+            history = read_checkpoint(self._validations())
+            self.validations = {number: known for number, known in history.items() if number <= resume_state['iter']}
+        known = self.validations[max(self.validations)] if self.validations else resume_state
+        if 'best_metric_results' in known:
+            self.best_metric_results = deepcopy(known['best_metric_results'])
+        if known.get('best') and known['best']['metric'] == self.best_by:
+            self.best = dict(known['best'])
+
+    @master_only
+    def _record_validation(self, current_iter: int) -> None:
+        self.validations[current_iter] = deepcopy(self._known())
+        save_checkpoint(self.validations, self._validations())
+
+    def _known(self) -> dict[str, Any]:
+        """What a training knows from its validations so far."""
+        return {'best': self.best, 'best_metric_results': getattr(self, 'best_metric_results', {})}
 
     def validation(
         self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False
@@ -103,6 +112,8 @@ class CheckpointedModel(ValidatedModel):
             super().validation(dataloader, current_iter, tb_logger, save_img)
         if self.is_train and self.best_by is not None:
             self._compare_with_best(dataloader.dataset.opt['name'], current_iter)
+        if self.is_train:
+            self._record_validation(current_iter)
 
     def last_saved(self) -> str:
         """A sentence that names the newest checkpoint."""
@@ -154,6 +165,9 @@ class CheckpointedModel(ValidatedModel):
 
     def _state(self, iteration: int) -> Path:
         return Path(self.opt['path']['training_states'], f'{iteration}.state')
+
+    def _validations(self) -> Path:
+        return Path(self.opt['path']['training_states'], 'validations.pth')
 
     def _weights(self, label: int | str) -> Path:
         return Path(self.opt['path']['models'], f'net_g_{label}.pth')
