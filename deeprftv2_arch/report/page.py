@@ -72,9 +72,10 @@ def _scores(values: dict[str, Points], better: dict[str, str]) -> list[Score]:
 
 def _charts(values: dict[str, Points]) -> list[Chart]:
     training = {name.removeprefix('train/'): points for name, points in values.items() if name.startswith('train/')}
+    terms = [name for name in training if name.startswith('l_') and name != 'l_total']
     charts = [
         _chart('Total loss', training, ['l_total'], logarithmic=True),
-        _chart('Loss terms', training, [name for name in training if name.startswith('l_') and name != 'l_total']),
+        _chart('Loss terms', training, terms if len(terms) > 1 else []),
         _chart('Learning rate', training, ['lr'], smooth=False),
         _chart('Norm of the gradient', training, ['grad_norm'], logarithmic=True),
         _chart('Images per second', training, ['images_per_second']),
