@@ -34,7 +34,7 @@ def probe_of_the_toolbox(img, img2, **kwargs):
 
 def test_metrics_are_handed_what_they_declare():
     SEEN.clear()
-    restored = torch.tensor([0.1, 0.5004, 1.5]).reshape(1, 3, 1, 1).expand(1, 3, 2, 4)
+    restored = torch.tensor([0.1, 0.5004, 1.5]).reshape(1, 3, 1, 1).repeat(1, 1, 2, 4)
     sharp = torch.full((1, 3, 2, 4), 0.25)
     metrics = {'a': {'type': 'probe_unquantized', 'better': 'lower'}, 'b': {'type': 'probe_of_the_toolbox', 'x': 1}}
     with pytest.warns(RuntimeWarning, match='not ours'):
