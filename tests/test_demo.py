@@ -114,7 +114,7 @@ def test_second_run_goes_on_from_what_a_kill_left(checkout, first_run):
     experiment = checkout / 'experiments' / 'demo_quick'
     for file in ('models/net_g_latest.pth', 'models/net_g_8.pth', 'training_states/8.state'):
         (experiment / file).unlink()
-    for torn in (experiment / 'training_states').iterdir():
+    for torn in (experiment / 'training_states').glob('*.state'):
         if int(torn.stem) > 4:
             torn.write_bytes(torn.read_bytes()[:1000])
     (checkout / 'demo' / 'quick' / 'comparison.png').unlink()
