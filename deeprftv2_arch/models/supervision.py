@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.nn.pyramid import image_pyramid
 
 _SCALE_NAMES = ('', '_half', '_quarter')
@@ -27,11 +28,16 @@ def supervise(
         The loss terms by name: ``l_pix``, ``l_fft`` at full resolution, ``l_pix_half``, ``l_fft_half`` at the next
         scale and so on. Each is the mean over the predictions of its scale. Their sum is the loss to minimise.
 
+    Raises:
+        UserError: If an output has not the size of its ground truth, as when a network was built for another scale.
+
     Source: equation of the total loss of the paper; the means over the outputs are those of the released training.
     """
     terms = {}
     for scale, (predictions, image) in enumerate(zip(outputs, image_pyramid(target, len(outputs)), strict=True)):
         suffix = _SCALE_NAMES[scale] if scale < len(_SCALE_NAMES) else f'_{2**scale}th'
+        for prediction in predictions:
+            _check_sizes(prediction, image)
         for name, criterion in criteria.items():
             losses = [_one_term(criterion(prediction, image)) for prediction in predictions]
             terms[name + suffix] = torch.stack(losses).mean()
@@ -40,3 +46,13 @@ def supervise(
 
 def _one_term(loss: Tensor | Sequence[Tensor | None]) -> Tensor:
     return loss if isinstance(loss, Tensor) else sum(term for term in loss if term is not None)
+
+
+def _check_sizes(prediction: Tensor, image: Tensor) -> None:
+    (height, width), (wanted_height, wanted_width) = prediction.shape[-2:], image.shape[-2:]
+    if (height, width) != (wanted_height, wanted_width):
+        raise UserError(
+            f'The network gives {width} x {height} pixels where the ground truth has {wanted_width} x {wanted_height}. '
+            'For super-resolution scale must be what network_g was built for (upscale); otherwise the network does not '
+            'keep the size of its input.'
+        )

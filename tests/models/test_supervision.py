@@ -10,6 +10,7 @@ import torch
 from basicsr.losses import build_loss
 from torch import nn
 
+from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.losses import FrequencyLoss, frequency_distance
 from deeprftv2_arch.models.supervision import supervise
 from deeprftv2_arch.nn.pyramid import image_pyramid
@@ -58,3 +59,8 @@ def test_perfect_outputs_cost_nothing():
     target = torch.rand(1, 3, 16, 16)
     terms = supervise(criteria(), [[level] for level in image_pyramid(target, 2)], target)
     assert all(term.item() == 0 for term in terms.values())
+
+
+def test_an_output_of_another_scale_is_told():
+    with pytest.raises(UserError, match=r'gives 32 x 24 pixels where the ground truth has 16 x 12.*upscale'):
+        supervise(criteria(), [[torch.rand(1, 3, 24, 32)]], torch.rand(1, 3, 12, 16))
