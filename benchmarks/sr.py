@@ -159,7 +159,7 @@ def show_large(sizes: list[str], depths: list[int], tiles: list[int], threads: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--sizes', type=int, nargs='+', default=[64, 128], help='sides of the small images')
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--large', nargs='+', metavar='HxW', help='measure these images in tiles, and nothing else')
     parser.add_argument('--tiles', type=int, nargs='+', default=[64], help='sides of the tiles of --large')

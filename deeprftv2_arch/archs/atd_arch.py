@@ -17,6 +17,7 @@ from deeprftv2_arch.nn.evaluation import mirror_pad, self_ensemble
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.memory import largest_that_fits
 from deeprftv2_arch.nn.norm import LayerNorm
+from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')
@@ -163,7 +164,7 @@ class ATD(nn.Module):
         mean = x.new_tensor(self.mean)[:, None, None]
         x = F.pad(self._continued(x) - mean, (1, 1, 1, 1)).contiguous(memory_format=torch.channels_last)
         x = self._restore(x) if self.training else self._evaluate(x)
-        return x[..., :height, :width].add_(mean).contiguous()
+        return at_least_float32(x[..., :height, :width]).add_(mean).contiguous()
 
     def _continued(self, x: Tensor) -> Tensor:
         return mirror_pad(x, self.window)

@@ -154,6 +154,15 @@ def test_estimators_are_chained_and_each_is_followed_by_the_norm_of_the_entry() 
     torch.testing.assert_close(net._run_blocks(x, (3, 4)), state)
 
 
+def test_the_image_is_in_float32_under_autocast() -> None:
+    net, x = small(ATDFKE).train(), torch.rand(1, 3, 8, 12)
+    with torch.autocast('cpu', torch.bfloat16):
+        upscaled = net(x)
+    assert upscaled.dtype == torch.float32
+    upscaled.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
+
+
 def test_the_untrained_network_has_the_published_spread() -> None:
     torch.manual_seed(0)
     net = ATDFKE()

@@ -154,6 +154,29 @@ def test_tables_are_kept_for_the_last_sizes_only() -> None:
     assert partition.cache_info().currsize <= 8
 
 
+def test_tables_made_in_inference_mode_serve_a_training() -> None:
+    partition.cache_clear()
+    attention, qkv = WindowAttention(4, 2, 4), torch.rand(1, 30, 12)
+    with torch.inference_mode():
+        expected = attention(qkv, (5, 6)).clone()
+    trained = attention(qkv, (5, 6))
+    trained.sum().backward()
+    torch.testing.assert_close(trained, expected)
+    assert attention.bias_table.grad.isfinite().all()
+
+
+def test_categories_are_those_of_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    attention, x, dictionary = TokenAttention(8, 64, 8), torch.randn(1, 500, 8), torch.randn(1, 64, 8)
+    _, exact = attention(x, dictionary)
+    with torch.autocast('cpu', torch.bfloat16):
+        _, mixed = attention(x, dictionary)
+    assert mixed.dtype == torch.float32
+    # Codes in bfloat16 have 256 different values between 1 and 2: of similarities there are many more.
+    assert len(mixed.unique()) > 0.9 * mixed.numel()
+    assert (exact.argmax(-1) == mixed.argmax(-1)).float().mean() > 0.9
+
+
 def test_pixels_of_one_category_stay_in_image_order() -> None:
     """One category for all: groups are runs of pixels, which an unstable sort would mix."""
     torch.manual_seed(0)

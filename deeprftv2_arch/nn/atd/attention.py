@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn.atd.partition import partition
+from deeprftv2_arch.nn.precision import at_least_float32, without_autocast
 
 # Published: the learned temperature of the category attention is never sharper than this.
 LARGEST_TEMPERATURE = 100.0
@@ -78,9 +79,12 @@ class TokenAttention(nn.Module):
 
     def forward(self, x: Tensor, dictionary: Tensor) -> tuple[Tensor, Tensor]:
         temperature = 1 + self.scale.clamp(0, 1) * math.log(len(self.scale))
-        query, key = F.normalize(self.query(x), dim=-1), F.normalize(self.key(dictionary), dim=-1)
-        similarity = (query @ (key * temperature[:, None]).transpose(1, 2)).softmax(dim=-1)
-        return similarity @ self.value(dictionary).to(similarity.dtype), similarity
+        query, key = at_least_float32(self.query(x)), at_least_float32(self.key(dictionary))
+        # Half precision would make tokens equally similar that are not, and categories of them.
+        with without_autocast(x.device):
+            key = F.normalize(key, dim=-1) * temperature[:, None]
+            similarity = (F.normalize(query, dim=-1) @ key.transpose(1, 2)).softmax(dim=-1)
+        return similarity.to(x.dtype) @ self.value(dictionary).to(x.dtype), similarity
 
 
 class CategoryAttention(nn.Module):
@@ -147,4 +151,4 @@ class TokenRefinement(nn.Module):
         else:
             similarity = self.bias[:, None].expand_as(similarity)  # a single pixel is its own mean
         mean = similarity.softmax(dim=-1).to(x.dtype) @ x
-        return torch.lerp(mean, dictionary.to(mean.dtype), self.gate.sigmoid().to(mean.dtype))
+        return torch.lerp(mean.to(dictionary.dtype), dictionary, self.gate.sigmoid().to(dictionary.dtype))

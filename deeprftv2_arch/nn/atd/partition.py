@@ -88,6 +88,7 @@ class Partition(NamedTuple):
 
 
 @lru_cache(maxsize=TABLES_KEPT)
+@torch.inference_mode(False)  # tables made in inference mode could not be used in a training afterwards
 def partition(height: int, width: int, window: int, shift: int, device: torch.device) -> Partition:
     """Cut a map of height x width pixels into windows of ``window`` pixels, shifted by ``shift`` along both axes.
 
