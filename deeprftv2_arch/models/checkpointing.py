@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from deeprftv2_arch.checkpoint import read_checkpoint, save_checkpoint
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.models.scores import better
 from deeprftv2_arch.models.validation import ValidatedModel
 from deeprftv2_arch.option_keys import nearest, positive_integer
 from deeprftv2_arch.random_numbers import preserved, random_state, set_random_state
@@ -127,7 +128,7 @@ class CheckpointedModel(ValidatedModel):
         if self.best is not None and data != self.best['data']:
             return
         value = self.metric_results[self.best_by]
-        higher = self.opt['val']['metrics'][self.best_by].get('better', 'higher') == 'higher'
+        higher = better(self.opt['val']['metrics'][self.best_by]) == 'higher'
         if self.best is None or (value > self.best['value'] if higher else value < self.best['value']):
             self.best = {'data': data, 'metric': self.best_by, 'value': value, 'iter': current_iter, 'since': 0}
             self._keep_best()
