@@ -230,7 +230,7 @@ class Folders:
     A folder that exists is renamed to `<name>_archived_<time>` at the start of a run.
     """
 
-    LOGS = re.compile(r'.+\.(log|ya?ml)|events\.out\.tfevents.*')
+    LOGS = re.compile(r'.+\.(log|ya?ml|csv)|events\.out\.tfevents.*')
 
     def __init__(self, folders: list[str | Path]) -> None:
         self.before = {Path(folder): (Path(folder).exists(), self._archives(folder)) for folder in folders}
