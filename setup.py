@@ -15,6 +15,7 @@ if sys.version_info >= (3, 13):
 
 PLOTS = ['matplotlib>=3.8']
 LPIPS = ['lpips>=0.1.4']
+SAFETENSORS = ['safetensors>=0.4.3']
 
 setup(
     name='deeprftv2_arch',
@@ -44,6 +45,7 @@ setup(
         'plots': PLOTS,
         'demo': PLOTS,
         'lpips': LPIPS,
-        'dev': [*PLOTS, *LPIPS, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+        'safetensors': SAFETENSORS,
+        'dev': [*PLOTS, *LPIPS, *SAFETENSORS, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
     },
 )

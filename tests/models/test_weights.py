@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from deeprftv2_arch.archs import DeepRFTv2
@@ -30,6 +31,25 @@ def test_weights_come_back(tmp_path):
     assert not same(source, target)
     load_weights(target, path)
     assert same(source, target)
+
+
+@pytest.mark.parametrize('param_key', ['params', None])
+def test_safetensors_of_others_are_read(tmp_path, param_key):
+    source, target, path = network(), network(), str(tmp_path / 'net.safetensors')
+    save_file(source.state_dict(), path)
+    load_weights(target, path, param_key)
+    assert same(source, target)
+
+
+def test_weights_that_are_not_finite_are_named_and_change_nothing(tmp_path):
+    weights = network().state_dict()
+    weights['1.bias'][2] = float('nan')
+    path, target = str(tmp_path / 'net.pth'), network()
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    torch.save({'params': weights}, path)
+    with pytest.raises(UserError, match=r'net\.pth holds NaN or infinite weights: 1\.bias'):
+        load_weights(target, path)
+    assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 
 
 def test_bare_state_dict_is_read_without_key(tmp_path):
