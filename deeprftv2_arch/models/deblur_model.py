@@ -60,7 +60,7 @@ class DeblurModel(CheckpointedModel):
       ``train.accumulate``: micro batches of one step, default 1. Iterations are steps of the optimizer.
     * ``train.max_bad_steps``: how many steps in a row may be skipped because the loss or its gradient is not finite,
       default 10.
-    * ``path.anew_g``: parts of the network, by name, that ``path.pretrain_network_g`` is not loaded into.
+    * ``path.strict_load_except_g``: parts of the network, by name, that ``path.pretrain_network_g`` is not loaded into.
     * ``logger.pbar``: progress bar over the training; by default where stderr is a terminal.
 
     Raises:
@@ -139,13 +139,12 @@ class DeblurModel(CheckpointedModel):
         if not strict:
             raise UserError(
                 'path.strict_load_g: weights are only loaded whole. Remove the key, or write true. To start parts of a '
-                'network anew, as for another scale of super-resolution, name them: path.anew_g: [upsampler].'
+                'network anew, as for another scale of super-resolution: path.strict_load_except_g: [upsampler].'
             )
-        resuming = self.opt['path'].get('resume_state')
-        anew = load_weights(
-            self.get_bare_model(net), load_path, param_key, () if resuming else self.opt['path'].get('anew_g') or ()
-        )
-        but = f', but for what starts anew (path.anew_g): {", ".join(anew)}' if anew else ''
+        paths = self.opt['path']
+        parts = () if paths.get('resume_state') else paths.get('strict_load_except_g') or ()
+        anew = load_weights(self.get_bare_model(net), load_path, param_key, parts)
+        but = f', but for what starts anew (path.strict_load_except_g): {", ".join(anew)}' if anew else ''
         get_root_logger().info(f'Loaded {load_path}, key {param_key}{but}.')
 
     # Training

@@ -38,7 +38,9 @@ def load_weights(net: nn.Module, path: str, param_key: str | None = 'params', an
     for part in anew:
         if not any(_belongs(key, [part]) for key in kept):
             parts = ', '.join(dict.fromkeys(key.partition('.')[0] for key in own))
-            raise UserError(f'path.anew_g: {type(net).__name__} has no part {part!r}. Its parts: {parts}.')
+            raise UserError(
+                f'path.strict_load_except_g: {type(net).__name__} has no part {part!r}. Its parts: {parts}.'
+            )
     weights = {key: value for key, value in weights.items() if not _belongs(key, anew)}
     if problem := mismatch({key: value for key, value in own.items() if key not in kept}, weights):
         raise UserError(

@@ -98,8 +98,8 @@ DEBLUR_PATH = Section(
     'path',
     (
         *TOOLBOX_PATH,
+        Key('strict_load_except_g', list[str] | None, 'Parts of the network that keep their own weights.', None),
         Key('strict_load_*', Literal[True], 'Weights are only loaded whole.', True),
-        Key('anew_g', list[str] | None, 'Parts of the network that `pretrain_network_g` is not loaded into.', None),
     ),
     'Paths count from the current folder.',
     reader='DeblurModel',
