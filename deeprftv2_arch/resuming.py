@@ -17,7 +17,7 @@ HARMLESS = re.compile(
     # How data are read, and in which portions, changes nothing about the order; the total batch is compared instead.
     r'|datasets\.train\.(num_worker_per_gpu|batch_size_per_gpu|dataset_enlarge_ratio|prefetch_mode|num_prefetch_queue'
     r'|pin_memory|persistent_workers|use_shuffle|protocol)'
-    r'|train\.(total_iter|stages|accumulate|max_bad_steps|early_stop.*|channels_last|compile.*|tf32)'
+    r'|train\.(total_iter|stages|accumulate|max_bad_steps|channels_last|compile|tf32)'
     # How a network spends time and memory.
     r'|network_g\.(tile|tile_overlap|reversible)'
 )
