@@ -107,6 +107,8 @@ def _check_arguments(args: Namespace, chosen: DeblurringSet) -> None:
     for option, name in only.items():
         if getattr(args, option) and not args.name.startswith(name):
             raise UserError(f'--{option.replace("_", "-")} is for {name} alone.')
+    if (args.indoor_list or args.outdoor_list) and args.parts and 'test' not in args.parts:
+        raise UserError('--indoor-list and --outdoor-list are about the test part, which --parts leaves out.')
     if args.link and args.name == 'dpdd' and args.bit_depth != 16:
         raise UserError(
             '--link: files of 16 bits are converted to 8, so there is nothing to link to. Add --bit-depth 16.'

@@ -224,6 +224,7 @@ ARGUMENTS = [
     (['gopro', '--workers', '0'], r'--workers 0'),
     (['dpdd', '--link', 'hard'], r'--link: files of 16 bits are converted'),
     (['dpdd', '--indoor-list', 'nowhere.txt'], r'--indoor-list nowhere.txt: there is no such file'),
+    (['dpdd', '--indoor-list', __file__, '--parts', 'val'], r'about the test part, which --parts leaves out'),
     (['div2k', '--parts', 'train'], r'--parts: div2k'),
     (['srbench', '--crops'], r'--crops is for the deblurring sets'),
     (['srbench', '--lmdb'], r'--lmdb: the test sets of super-resolution are small'),
