@@ -10,7 +10,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
-from skimage.metrics import structural_similarity
 
 from deeprftv2_arch.metrics.declaration import MetricWarning, as_rgb, declare, require_equal_shapes
 
@@ -89,6 +88,8 @@ def aligned_ssim(pair: Aligned) -> float:
 
     Source: as :func:`align`.
     """
+    from skimage.metrics import structural_similarity  # only then: it takes a second to import
+
     _, similarity = structural_similarity(
         pair.sharp.astype(np.float64),
         pair.restored.astype(np.float64),

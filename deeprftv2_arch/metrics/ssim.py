@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 from scipy.ndimage import correlate1d
-from skimage.metrics import structural_similarity
 
 from deeprftv2_arch.metrics.declaration import as_rgb, declare, require_equal_shapes
 
@@ -71,6 +70,8 @@ def ssim_uniform(restored: np.ndarray, sharp: np.ndarray) -> float:
     require_equal_shapes(restored, sharp)
     # In float64, as scikit-image computed whatever it was given when these scripts were written.
     x, y = (np.asarray(image, np.float64) for image in (restored, sharp))
+    from skimage.metrics import structural_similarity  # only then: it takes a second to import
+
     return float(structural_similarity(x, y, data_range=1, channel_axis=2))
 
 
