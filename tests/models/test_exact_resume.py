@@ -75,7 +75,8 @@ def same(one: Any, other: Any) -> bool:
     ('processes', 'workers', 'prefetch'), [(1, 0, None), (1, 2, None), (1, 0, 'cpu'), (2, 0, None), (2, 2, None)]
 )
 def test_killed_and_resumed(options, tmp_path, processes, workers, prefetch):
-    options['datasets']['train'] |= {'num_worker_per_gpu': workers, 'prefetch_mode': prefetch}
+    settings = {'num_worker_per_gpu': workers, 'prefetch_mode': prefetch, 'dataset_enlarge_ratio': 3 if workers else 1}
+    options['datasets']['train'] |= settings
     straight, broken = tmp_path / 'straight', tmp_path / 'broken'
     assert train(straight, options, processes=processes) == [0] * processes
 
@@ -98,6 +99,20 @@ def test_workers_and_prefetching_change_nothing(options, tmp_path):
             state.pop('epoch')
         expected = expected or found
         assert same(expected, found)
+
+
+def test_resumed_with_another_number_of_processes(options, tmp_path):
+    options['network_g'] = EDSR
+    options['train']['optim_g'] = {'type': 'SGD', 'lr': 0.1}
+    straight, broken = tmp_path / 'straight', tmp_path / 'broken'
+    assert train(straight, options) == [0]
+    assert train(broken, options, before=killed_before(KILLED)) == [-9]
+    assert train(broken, options, '--auto_resume', processes=2) == [0, 0]
+    assert '2 images a step = 2 process(es) x micro batch of 1 x 1 accumulated' in (broken / 'said_0.txt').read_text()
+    expected, found = (results(folder)['net_g_latest.pth'] for folder in (straight, broken))
+    for group in ('params', 'params_ema'):
+        for key, value in expected[group].items():
+            torch.testing.assert_close(found[group][key], value, rtol=1e-5, atol=1e-6)
 
 
 def test_killed_and_resumed_without_our_launcher(options, tmp_path):
