@@ -1,4 +1,4 @@
-"""Every deblurring option file, with a miniature of its data set from download to figures, and its header."""
+"""Every deblurring option file, with a miniature of its data set from download to figures; and what is said of them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from torch import multiprocessing
 from torchvision.models import alexnet
 
 from deeprftv2_arch.check import check
+from deeprftv2_arch.data import PairedDeblurDataset
 from deeprftv2_arch.known_sets import KNOWN_SETS
 from deeprftv2_arch.metrics.protocols import find_protocol
 from deeprftv2_arch.prepare import command as prepare
@@ -58,6 +59,7 @@ DOWNLOADS = {
     'reds': lambda root: miniatures.build_reds_original(root, clips=1),
     'dpdd': miniatures.build_dpdd_original,
 }
+DATA_PAGE = ROOT / 'docs' / 'data.md'
 COUNTS = {
     'gopro': {'train': 6, 'test': 3},
     'hide': {'test': 3},
@@ -257,3 +259,23 @@ def test_lengths_and_batches_are_those_of_the_paper(file):
     assert options['train']['optim_g'] == optimizer
     assert options['train']['grad_clip'] == 0.01
     assert f'python basicsr/train.py -opt options/{file}.yml' in FILES[file].read_text()
+
+
+def test_sections_of_the_data_page(project, monkeypatch):
+    monkeypatch.chdir(project)
+    miniatures.build_realblur_original(project / 'RealBlur', 'J')
+    miniatures.build_reds_original(project / 'REDS', clips=1)
+    miniatures.build_dpdd_original(project / 'dpdd')
+    miniatures.build_gopro_original(project / 'gopro', frames=1, size=(512, 768))
+    for name, *arguments in (('dpdd', '--bit-depth', '16'), ('gopro', '--crops', '--lmdb')):
+        out = f'datasets/{KNOWN_SETS[name].folder}'
+        prepare.main([name, '--source', name, '--out', out, '--workers', '1', '--allow-incomplete', *arguments])
+    sections = [yaml.safe_load(text) for text in re.findall('```yaml\n(.+?)```', DATA_PAGE.read_text(), re.DOTALL)]
+    sections = [section for section in sections if 'dataroot_gt' in section]
+    sizes = []
+    for section in sections:
+        dataset = PairedDeblurDataset({'name': 'x', 'phase': 'train', 'gt_size': 32, **section})
+        sizes.append(len(dataset))
+        assert dataset[0]['lq'].shape == (3, 32, 32)
+    # Two photographs of 768 pixels give two crops each.
+    assert sizes == [4, 6, 20, 4]
