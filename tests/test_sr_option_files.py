@@ -94,7 +94,9 @@ def test_from_the_downloads_to_the_figures(project, plain):
     for data in options['datasets'].values():
         expected = find_protocol(data['protocol']).expected_images
         assert re.search(rf'{data["name"]}\n.*\n.*\n.*\n\tFound: 2 images, expected {expected}', said), said
-        assert re.search(rf'\| {data["name"]} +\| all .*\| psnr_y \| +\d+\.\d+ \|', said), said
+    names = ' \\| +'.join(data['name'] for data in options['datasets'].values())
+    assert re.search(rf'\| psnr_y / ssim_y +\| +{names} \|', said), said
+    assert re.search(r'\| ours +(\| +\d+\.\d\d / -?\d\.\d{4} ){5}\|', said), said
     assert f'Test mode: {"whole images" if plain else "blended tiles of 8 pixels"}' in said
 
 

@@ -1,4 +1,4 @@
-"""What a test leaves behind: a table of figures beside the paper's, every image in a CSV file, all of it in JSON."""
+"""What a test leaves behind: figures beside the paper's, every image in a CSV file, all of it in JSON."""
 
 from __future__ import annotations
 
@@ -142,30 +142,6 @@ def _arguments(metric: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     arguments.pop('better', None)
     arguments.pop('trunk', None)  # where the same weights lie
     return metric['type'], arguments
-
-
-def table(results: Mapping[str, DatasetResult]) -> str:
-    """All figures of a test beside the paper's, as a table in Markdown."""
-    cells = [('data set', 'group', 'images', 'metric', 'ours', 'paper', 'of', 'difference')]
-    for result in results.values():
-        for row in result.rows():
-            ours = 'not measured' if row.ours is None else f'{row.ours:.4f}'
-            difference = '' if row.difference is None else f'{row.difference:+.4f}'
-            cells.append(
-                (result.name, row.group, f'{row.images:,}', row.metric, ours, row.paper, row.network, difference)
-            )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = (2, 4, 5, 7)
-
-    def line(texts: tuple[str, ...]) -> str:
-        aligned = (
-            text.rjust(width) if column in right else text.ljust(width)
-            for column, (text, width) in enumerate(zip(texts, widths, strict=True))
-        )
-        return f'| {" | ".join(aligned)} |'
-
-    rule = ['-' * (width - 1) + (':' if column in right else '-') for column, width in enumerate(widths)]
-    return '\n'.join([line(cells[0]), line(tuple(rule)), *map(line, cells[1:])])
 
 
 def write_images(folder: Path, result: DatasetResult) -> Path:

@@ -18,8 +18,9 @@ from deeprftv2_arch.metrics.protocols import Protocol, find_protocol
 from deeprftv2_arch.models.comparison import add_pictures, side_by_side
 from deeprftv2_arch.models.picture_file import write_picture
 from deeprftv2_arch.models.precision import Precision
-from deeprftv2_arch.models.results import DatasetResult, table, write_images, write_summary
+from deeprftv2_arch.models.results import DatasetResult, write_images, write_summary
 from deeprftv2_arch.models.scores import ImageScore, Metrics, Scores, better, measure, read_groups
+from deeprftv2_arch.models.tables import table
 
 PICTURES = 3
 """Images of each data set that are shown side by side in training, unless `val.pictures` says otherwise."""

@@ -137,13 +137,34 @@ def test_table_comes_after_the_last_data_set(make_model, write_pairs, log, tmp_p
     options = {'test_1': {'protocol': None}, 'test_2': {}}
     model = make_model(is_train=False, network_g={'type': 'Identity'}, datasets=options)
     model.validation(data[0], 'probe', None)
-    assert '| First' not in log.text
+    assert '| images' not in log.text
     # What is done is safe even if the next data set is not.
     assert list(json.loads((tmp_path / 'results.json').read_text())['datasets']) == ['First']
     model.validation(data[1], 'probe', None)
-    rows = [line.split()[1] for line in log.text.splitlines() if line.startswith(('| First', '| Second'))]
-    assert rows == ['First', 'Second']
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in log.text.splitlines() if line[:1] == '|']
+    assert [row for row in rows if row[0] in ('psnr', 'images')] == [['psnr', 'First', 'Second'], ['images', '1', '2']]
     assert list(json.loads((tmp_path / 'results.json').read_text())['datasets']) == ['First', 'Second']
+
+
+def test_sets_of_one_protocol_stand_side_by_side(make_model, write_pairs, log, tiny_protocol):
+    data = [loader(write_pairs(name), name=name, protocol='tiny') for name in ('First', 'Second')]
+    model = make_model(is_train=False, network_g={'type': 'Identity'}, val={}, datasets={'test_1': {}, 'test_2': {}})
+    figures = []
+    for dataset in data:
+        model.validation(dataset, 'probe', None)
+        figures.append(model.metric_results)
+    rows = {
+        row[0]: row[1:]
+        for line in log.text.splitlines()
+        if line.startswith('|') and (row := [cell.strip() for cell in line.split('|')[1:-1]])
+    }
+    assert rows['psnr / ssim_3d'] == ['First', 'Second']
+    assert rows['images'] == ['4', '4']
+    assert rows['ours'] == [f'{found["psnr"]:.2f} / {found["ssim_3d"]:.3f}' for found in figures]
+    assert rows['DeepRFTv2-B in the paper'] == ['34.52 / 0.971'] * 2
+    assert rows['difference'] == [
+        f'{found["psnr"] - 34.52:+.2f} / {found["ssim_3d"] - 0.971:+.3f}' for found in figures
+    ]
 
 
 def test_groups_have_rows_of_their_own(make_model, write_pairs, log, tmp_path):
