@@ -73,6 +73,8 @@ def with_weights(network: type[ATD], **options: object) -> ATD:
     for name, parameter in net.named_parameters():
         if name.endswith('weight') and parameter.dim() > 1 and not name.startswith('estimators'):
             spread = 0.002 if name.endswith('category.proj.weight') else 1
+            if name.startswith('upsampler'):
+                spread = 0.25  # for values as images have them
             parameter.normal_(0, spread * parameter[0].numel() ** -0.5)
     return net.eval()
 

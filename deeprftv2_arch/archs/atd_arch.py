@@ -25,7 +25,7 @@ _logger = logging.getLogger('deeprftv2_arch')
 # Mean colour of the training images, DIV2K; RGB.
 MEAN = (0.4488, 0.4371, 0.4040)
 SMALLEST_TILE = 64
-# Memory of a forward pass at its peak, as a number of maps of the body's width: benchmarks/sr.py prints fewer.
+# Memory of a forward pass at its peak, as a number of maps of the body's width: benchmarks/sr.py prints 22.
 PEAK_MAPS = 24
 
 
@@ -164,7 +164,8 @@ class ATD(nn.Module):
         mean = x.new_tensor(self.mean)[:, None, None]
         x = F.pad(self._continued(x) - mean, (1, 1, 1, 1)).contiguous(memory_format=torch.channels_last)
         x = self._restore(x) if self.training else self._evaluate(x)
-        return at_least_float32(x[..., :height, :width]).add_(mean).contiguous()
+        # Cut off by a view and shifted in place: the image may be larger than all that computing it takes.
+        return at_least_float32(x[..., :height, :width]).add_(mean)
 
     def _continued(self, x: Tensor) -> Tensor:
         return mirror_pad(x, self.window)
