@@ -16,6 +16,7 @@ FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(
 """The value that stands for white, by the type that OpenCV decodes to."""
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_PNG_COLOUR_TYPE = 25  # where it stands in a file; its third bit tells of an alpha channel
 _JPEG_START = b'\xff\xd8'
 _JPEG_END = 0xD9
 _JPEG_STAND_ALONE = {0x01, *range(0xD0, 0xD9)}
@@ -26,9 +27,9 @@ _JPEG_NEXT_MARKER = re.compile(rb'\xff([^\x00\xd0-\xd7\xff])')
 def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.ndarray:
     """Decode one image to three colour channels.
 
-    Grey images are repeated over the channels and an alpha channel is dropped, as BasicSR does. PNG and JPEG files are
-    first checked to be complete: several versions of OpenCV decode a truncated file to an image with a grey lower part
-    and report no error.
+    Grey images are repeated over the channels and an opaque alpha channel is dropped. PNG and JPEG files are first
+    checked to be complete: several versions of OpenCV decode a truncated file to an image with a grey lower part and
+    report no error.
 
     Args:
         data: The whole file.
@@ -41,7 +42,7 @@ def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.nda
 
     Raises:
         DataError: If the image is truncated, damaged, of an unsupported type or the wrong depth, or holds values that
-            are not finite.
+            are not finite; or if it has transparent pixels.
     """
     if not data:
         raise DataError(f'{name}: the image is empty (0 bytes). Copy it again from its source.')
@@ -52,6 +53,11 @@ def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.nda
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | depth_of_file)
     if image is None:
         raise DataError(f'{name}: OpenCV cannot decode this file as an image. Replace it or copy it again.')
+    if _is_transparent(data):
+        raise DataError(
+            f'{name}: the image has transparent pixels, which do not tell what shows through. Save it without an alpha '
+            'channel.'
+        )
     if image.dtype not in FULL_SCALE:
         raise DataError(f'{name}: pixels of type {image.dtype} are not supported. Save it with 8 or 16 bits.')
     if bit_depth == 16 and image.dtype != np.uint16:
@@ -61,6 +67,15 @@ def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.nda
     if image.dtype == np.float32:
         _check_values(image, name)
     return image
+
+
+def _is_transparent(data: bytes) -> bool:
+    """Whether a PNG file has an alpha channel that is not opaque all over."""
+    has_alpha = data.startswith(_PNG_SIGNATURE) and data[_PNG_COLOUR_TYPE] & 4
+    if not has_alpha:
+        return False
+    alpha = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., -1]
+    return int(alpha.min()) < np.iinfo(alpha.dtype).max
 
 
 def _check_values(image: np.ndarray, name: str) -> None:

@@ -84,11 +84,23 @@ def test_what_is_no_image_is_refused(data):
 
 
 @pytest.mark.parametrize('channels', [(), (1,), (4,)])
-def test_grey_and_alpha_images_become_colour_as_in_basicsr(channels):
-    data = encode('.png', picture(9, 8, *channels))
+def test_grey_and_opaque_images_become_colour_as_in_basicsr(channels):
+    pixels = picture(9, 8, *channels)
+    if channels == (4,):
+        pixels[..., 3] = 255
+    data = encode('.png', pixels)
     image = decode_image(data, 'x')
     assert image.shape == (9, 8, 3)
     np.testing.assert_array_equal(image, imfrombytes(data))
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_one_transparent_pixel_is_refused(dtype):
+    pixels = picture(9, 8, 4, dtype=dtype)
+    pixels[..., 3] = np.iinfo(dtype).max
+    pixels[4, 5, 3] -= 1
+    with pytest.raises(DataError, match=r'^some/file: the image has transparent pixels'):
+        decode_image(encode('.png', pixels), 'some/file')
 
 
 def test_sixteen_bits_are_kept():
