@@ -64,13 +64,17 @@ def test_crops_show_the_same_place_turned_alike(folders):
     assert len(seen) == 8
 
 
+def opaque(gray):
+    return np.dstack([gray, gray, gray, np.full_like(gray, 255)])
+
+
 def test_grayscale_alpha_and_sixteen_bits_become_rgb(folders):
     gray = np.arange(400, dtype=np.uint8).reshape(20, 20)
     (folders / 'HR' / 'b.png').unlink()
     (folders / 'LR' / 'bx3.png').unlink()
     for stem, (small, large) in {
         'gray': (gray, np.kron(gray, np.ones((3, 3), np.uint8))),
-        'rgba': (np.dstack([gray] * 4), np.dstack([np.kron(gray, np.ones((3, 3), np.uint8))] * 4)),
+        'rgba': (opaque(gray), opaque(np.kron(gray, np.ones((3, 3), np.uint8)))),
         'deep': (gray.astype(np.uint16) * 257, np.kron(gray, np.ones((3, 3), np.uint8)).astype(np.uint16) * 257),
     }.items():
         cv2.imwrite(str(folders / 'HR' / f'{stem}.png'), large)
