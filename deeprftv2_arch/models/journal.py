@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.value_log import FILE_NAME, ValueLog
-
-T = TypeVar('T')
 
 
 class Journal:
@@ -25,8 +21,7 @@ class Journal:
     """
 
     def __init__(self, folder: str | Path, done: int) -> None:
-        self._path = Path(folder, FILE_NAME)
-        self._log = self._tried(lambda: ValueLog(self._path, done))
+        self._log = ValueLog(Path(folder, FILE_NAME), done)
         self._since = time.perf_counter()
         self._images = 0
 
@@ -45,8 +40,8 @@ class Journal:
         now = time.perf_counter()
         speed, self._since, self._images = self._images / (now - self._since), now, 0
         values = {**logged, 'lr': learning_rate, 'crop_height': crop[0], 'crop_width': crop[1]}
-        self._add(iteration, {f'train/{name}': value for name, value in values.items()})
-        self._add(iteration, {'train/images_per_second': speed})
+        self._log.add(iteration, {f'train/{name}': value for name, value in values.items()})
+        self._log.add(iteration, {'train/images_per_second': speed})
 
     def validation(self, iteration: int, dataset: str, figures: Mapping[str, float]) -> None:
         """Write the figures of a validation; the time it took does not count as training.
@@ -54,16 +49,5 @@ class Journal:
         Raises:
             UserError: If the log cannot be written.
         """
-        self._add(iteration, {f'val/{dataset}/{name}': value for name, value in figures.items()})
+        self._log.add(iteration, {f'val/{dataset}/{name}': value for name, value in figures.items()})
         self._since, self._images = time.perf_counter(), 0
-
-    def _add(self, iteration: int, values: Mapping[str, float]) -> None:
-        self._tried(lambda: self._log.add(iteration, values))
-
-    def _tried(self, write: Callable[[], T]) -> T:
-        try:
-            return write()
-        except OSError as error:
-            raise UserError(
-                f'Cannot write {self._path}: {error.strerror}. Make room, or correct the rights of the folder.'
-            ) from error

@@ -10,11 +10,9 @@ import inspect
 import io
 import json
 import math
-import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.atomic_file import write_atomically
 from deeprftv2_arch.metrics.protocols import ALL, Protocol
 from deeprftv2_arch.models.scores import ImageScore, Metrics, Scores
 
@@ -160,7 +158,7 @@ def write_images(folder: Path, result: DatasetResult) -> Path:
     for image in result.scores.images:
         figures = [repr(image.figures[metric]) for metric in result.metrics]
         writer.writerow([image.name, groups(image), *figures, image.mode, '; '.join(image.remarks)])
-    return _write(folder / f'{result.name}.csv', text.getvalue())
+    return write_atomically(folder / f'{result.name}.csv', text.getvalue())
 
 
 def write_summary(folder: Path, opt: Mapping[str, Any], results: Mapping[str, DatasetResult]) -> Path:
@@ -180,7 +178,7 @@ def write_summary(folder: Path, opt: Mapping[str, Any], results: Mapping[str, Da
         'versions': {'python': platform.python_version(), **{name: _version(name) for name in VERSIONS}},
         'datasets': {name: result.as_json() for name, result in results.items()},
     }
-    return _write(folder / RESULTS, json.dumps(summary, indent=2, default=str, allow_nan=False) + '\n')
+    return write_atomically(folder / RESULTS, json.dumps(summary, indent=2, default=str, allow_nan=False) + '\n')
 
 
 def _option_file() -> str | None:
@@ -207,18 +205,3 @@ def _version(package: str) -> str:
 def _finite(value: Any) -> Any:
     """JSON has no infinity, which is the PSNR of equal images."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write(path: Path, text: str) -> Path:
-    part = path.with_name(f'{path.name}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding='utf-8')
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise UserError(
-            f'Cannot write {path}: {error.strerror}. Make room, or correct the rights of the folder.'
-        ) from error
-    return path

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from deeprftv2_arch.atomic_file import cannot_write, write_atomically
 
 FILE_NAME = 'values.csv'
 """Where it stands in the folder of an experiment."""
@@ -22,6 +24,9 @@ class ValueLog:
         path: The file; it and its folder are made when the first value comes.
         done: Iterations done before. Rows of later ones were written by a training that was interrupted after its last
             checkpoint, and are removed: they will come again.
+
+    Raises:
+        UserError: The file cannot be written.
     """
 
     def __init__(self, path: str | Path, done: int = 0) -> None:
@@ -33,21 +38,22 @@ class ValueLog:
         """Append the values of one iteration.
 
         Raises:
-            OSError: The file cannot be written.
+            UserError: The file cannot be written.
         """
         if not self.path.is_file():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._rewrite([])
-        with open(self.path, 'a', newline='', encoding='utf-8') as stream:
-            csv.writer(stream).writerows((iteration, name, repr(float(value))) for name, value in values.items())
+        try:
+            with open(self.path, 'a', newline='', encoding='utf-8') as stream:
+                csv.writer(stream).writerows((iteration, name, repr(float(value))) for name, value in values.items())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def _rewrite(self, rows: list[tuple[int, str, float]]) -> None:
-        beside = self.path.with_suffix('.tmp')
-        with open(beside, 'w', newline='', encoding='utf-8') as stream:
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows((iteration, name, repr(value)) for iteration, name, value in rows)
-        os.replace(beside, self.path)
+        text = io.StringIO(newline='')
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        writer.writerows((iteration, name, repr(value)) for iteration, name, value in rows)
+        write_atomically(self.path, text.getvalue())
 
 
 def read_values(path: str | Path) -> dict[str, list[tuple[int, float]]]:

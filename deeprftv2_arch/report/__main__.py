@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
+from deeprftv2_arch.atomic_file import write_atomically
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.report.experiment import read_experiment
 from deeprftv2_arch.report.page import render
@@ -20,10 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         out = Path(given.out or Path(given.folder, 'report.html'))
-        page = render(read_experiment(given.folder))
-        beside = out.with_name(f'{out.name}.tmp')
-        beside.write_text(page, encoding='utf-8')
-        os.replace(beside, out)
+        write_atomically(out, render(read_experiment(given.folder)))
     except UserError as error:
         print(f'Error: {error}', file=sys.stderr)
         return 2
