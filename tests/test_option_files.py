@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import runpy
 import shlex
-import shutil
-import sys
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -18,10 +13,9 @@ import pytest
 import torch
 import yaml
 from basicsr.archs import build_network
-from basicsr.utils import logger as toolbox_logger
+from launched import SHORT, assignments, copy_project, run, stage_values
 from prepare import miniatures
 from processes import ROOT
-from torch import multiprocessing
 from torchvision.models import alexnet
 
 from deeprftv2_arch.check import check
@@ -77,50 +71,14 @@ WINDOWS = {'tile': 32, 'tile_overlap': 8, 'train_size': 16, 'scan_window': 16, '
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """The launchers and the option files, in a place of their own."""
-    for name in ('basicsr', 'options'):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
     for name, counts in COUNTS.items():
         size = KNOWN_SETS[name].size and miniatures.SIZE
         monkeypatch.setitem(KNOWN_SETS, name, KNOWN_SETS[name]._replace(images=counts, size=size))
-    return tmp_path
+    return copy_project(tmp_path)
 
 
 def read(file: str) -> dict[str, Any]:
     return yaml.safe_load(FILES[file].read_text())
-
-
-def run(project: Path, kind: str, *arguments: str) -> str:
-    """Run a launcher from the root of the project and return what it said.
-
-    The process is forked from this one, so that it starts without the imports.
-    """
-    output = project / 'said.txt'
-    process = multiprocessing.get_context('fork').Process(target=_run, args=(project, kind, arguments, output))
-    process.start()
-    process.join(timeout=120)
-    said = output.read_text()
-    assert process.exitcode == 0, said
-    return said
-
-
-def _run(project: Path, kind: str, arguments: tuple[str, ...], output: Path) -> None:
-    torch.set_num_threads(1)
-    os.chdir(project)
-    with open(output, 'w') as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', buffering=1, closefd=False)  # noqa: SIM115
-    toolbox_logger.initialized_logger.clear()
-    logging.getLogger('basicsr').handlers.clear()
-    sys.argv = [f'basicsr/{kind}.py', *arguments]
-    code = 1
-    try:
-        runpy.run_path(sys.argv[0], run_name='__main__')
-    except SystemExit as done:
-        code = done.code
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
 
 
 def small(options: Mapping[str, Any]) -> list[str]:
@@ -135,14 +93,10 @@ def small(options: Mapping[str, Any]) -> list[str]:
     if 'train' in options:
         for number, stage in enumerate(options['train']['stages']):
             size = stage['gt_size']
-            size = CROPS[tuple(size) if isinstance(size, list) else size]
-            stage = {'gt_size': size, 'total_batch': 2, 'iterations': 2}
-            values |= {f'train.stages.{number}.{key}': value for key, value in stage.items()}
+            values |= stage_values(number, CROPS[tuple(size) if isinstance(size, list) else size])
         last = 2 * len(options['train']['stages'])
-        values |= {'train.total_iter': last, 'val.val_freq': last, 'logger.print_freq': 1}
-        values |= {'logger.save_checkpoint_freq': 1, 'logger.use_tb_logger': False}
-        values |= {'datasets.train.batch_size_per_gpu': 1, 'datasets.train.num_worker_per_gpu': 0}
-    return [f'{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}' for key, value in values.items()]
+        values |= {**SHORT, 'train.total_iter': last, 'val.val_freq': last, 'logger.save_checkpoint_freq': 1}
+    return assignments(values)
 
 
 def prepared(project: Path, name: str) -> Path:

@@ -12,9 +12,9 @@ import torch
 import yaml
 from basicsr.archs import build_network
 from basicsr.utils.registry import ARCH_REGISTRY
+from launched import SHORT, assignments, copy_project, run, stage_values
 from prepare import miniatures
 from processes import ROOT
-from test_option_files import run
 
 from deeprftv2_arch.check import check
 from deeprftv2_arch.known_sets import KNOWN_SETS, SR_BENCHMARK
@@ -33,20 +33,15 @@ def small(file: str) -> list[str]:
     """Values for `--set` that bring a file down to miniatures: sizes and lengths, nothing else."""
     values, options = dict(SMALL), read(file)
     if 'train' in options:
-        stage = {'gt_size': 16 * options['scale'], 'total_batch': 2, 'iterations': 2}
-        values |= {f'train.stages.0.{key}': value for key, value in stage.items()}
-        values |= {'train.total_iter': 2, 'train.warmup_iter': -1, 'val.val_freq': 2, 'logger.print_freq': 1}
-        values |= {'logger.save_checkpoint_freq': 2, 'logger.use_tb_logger': False}
-        values |= {'datasets.train.batch_size_per_gpu': 1, 'datasets.train.num_worker_per_gpu': 0}
-    return [f'{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}' for key, value in values.items()]
+        values |= {**SHORT, **stage_values(0, 16 * options['scale'])}
+        values |= {'train.total_iter': 2, 'train.warmup_iter': -1, 'val.val_freq': 2, 'logger.save_checkpoint_freq': 2}
+    return assignments(values)
 
 
 @pytest.fixture(scope='module')
 def project(tmp_path_factory) -> Path:
     """Launchers, option files, and miniatures of all data that the files name, prepared from their downloads."""
-    root = tmp_path_factory.mktemp('project')
-    for name in ('basicsr', 'options'):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns('__pycache__'))
+    root = copy_project(tmp_path_factory.mktemp('project'))
     miniatures.build_df2k(root / 'downloads')
     miniatures.build_benchmark(root / 'benchmark', 'edsr')
     with pytest.MonkeyPatch.context() as patch:
