@@ -40,7 +40,7 @@ IO_BACKEND = Section(
     'datasets.NAME.io_backend',
     (
         Key('type', Literal['disk', 'lmdb'], 'Folders of images, or LMDBs.', 'disk', needed='always'),
-        Key('readahead', bool, 'Let the system read ahead in an LMDB: for whole images on slow disks.', False),
+        Key('readahead', bool, 'Let the system read ahead in an LMDB; it helps where that fits in memory.', False),
     ),
 )
 GROUPS = Section(
