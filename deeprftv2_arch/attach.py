@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from deeprftv2_arch import toolbox
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.errors import UserError
 
 FILES = {
@@ -83,17 +84,17 @@ def _is_ours(file: Path) -> bool:
     return file.is_file() and file.read_text(encoding='utf-8', errors='replace').rstrip('\n').endswith(MARK)
 
 
-def main() -> int:
-    """The command. Returns the exit code: 2 after a mistake."""
+def main() -> None:
+    """The command.
+
+    Raises:
+        UserError: The folder is no checkout, or a file there is not ours.
+    """
     parser = argparse.ArgumentParser(prog='python -m deeprftv2_arch.attach', description=__doc__.splitlines()[0])
     parser.add_argument('checkout', metavar='PATH', help='root folder of the BasicSR checkout')
     parser.add_argument('--detach', action='store_true', help='remove what attach wrote')
     arguments = parser.parse_args()
-    try:
-        files = (detach if arguments.detach else attach)(arguments.checkout)
-    except UserError as error:
-        print(f'Error: {error}', file=sys.stderr)
-        return 2
+    files = (detach if arguments.detach else attach)(arguments.checkout)
     for file in files:
         print('removed' if arguments.detach else 'attached', file)
     if arguments.detach and not files:
@@ -104,8 +105,7 @@ def main() -> int:
             f'Mind that `import basicsr` here finds {toolbox.folder()}, not this checkout. Install the checkout '
             f'(pip install --no-build-isolation -e {arguments.checkout}), or set PYTHONPATH={package.parent}.'
         )
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.known_sets import KNOWN_SETS
-from deeprftv2_arch.prepare.console import exit_code
 from deeprftv2_arch.prepare.expected import PairedFolders, expected_folders, parts_of
 from deeprftv2_arch.prepare.inspection import Copies, Entry, Inspected, PairToInspect, compare_copies, inspect_pair
 from deeprftv2_arch.prepare.layouts import image_files
@@ -217,4 +217,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(exit_code(main, interrupted='Interrupted.'))
+    sys.exit(exit_code(main))

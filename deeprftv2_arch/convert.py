@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from deeprftv2_arch.checkpoint import read_checkpoint, save_checkpoint
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.published_keys import (
     from_published,
@@ -54,7 +55,11 @@ def convert_checkpoint(content: Mapping[str, Any]) -> tuple[dict[str, dict[str, 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: convert a file in the direction that its keys ask for."""
+    """Command line: convert a file in the direction that its keys ask for.
+
+    Raises:
+        UserError: A file cannot be read or written, or its weights are not those of our networks.
+    """
     parser = argparse.ArgumentParser(
         prog='python -m deeprftv2_arch.convert',
         description='Convert a checkpoint of DeepRFTv2, ATD or ATD + FKE between the published key names and ours.',
@@ -75,7 +80,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f'Error: {error}')
+    sys.exit(exit_code(main))

@@ -12,6 +12,7 @@ from processes import ROOT, TOOLBOXES, python, stock_options
 
 from deeprftv2_arch import attach as attaching
 from deeprftv2_arch.attach import attach, detach
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.errors import UserError
 
 
@@ -94,7 +95,7 @@ def test_a_file_that_is_not_ours_is_never_touched(checkout):
 @pytest.mark.parametrize('flags', [[], ['--detach']])
 def test_a_folder_that_is_no_checkout(tmp_path, monkeypatch, capsys, flags):
     monkeypatch.setattr('sys.argv', ['attach', str(tmp_path), *flags])
-    assert attaching.main() == 2
+    assert exit_code(attaching.main) == 2
     assert capsys.readouterr().err == (
         f'Error: {tmp_path} is not a BasicSR checkout: it has no file basicsr/archs/__init__.py.\n'
     )
@@ -118,6 +119,6 @@ def test_all_or_nothing(checkout, monkeypatch):
 
 def test_it_says_which_toolbox_python_finds(checkout, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', ['attach', str(checkout)])
-    assert attaching.main() == 0
+    assert exit_code(attaching.main) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert f'finds {Path(basicsr.__file__).parent}, not this checkout' in last

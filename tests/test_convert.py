@@ -89,7 +89,7 @@ def test_the_command_goes_both_ways_and_never_overwrites(tmp_path: Path) -> None
     DeepRFTv2(**SMALL).load_state_dict(torch.load(ours)['params'])
     content = ours.read_bytes()
     refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert refused.returncode != 0
+    assert refused.returncode == 2
     assert refused.stderr == f'Error: {ours} exists already. Name another file, or remove it first.\n'
     assert ours.read_bytes() == content
     main([str(ours), str(back)])

@@ -14,6 +14,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.nn.vsblock import STATE_SIZE, SelectiveScan2d
 from deeprftv2_arch.options.yaml_file import read_option_file
@@ -67,7 +68,11 @@ def measure(network: nn.Module, height: int, width: int, channels: int = 3) -> C
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: build ``network_g`` of an option file and print what it costs."""
+    """Command line: build ``network_g`` of an option file and print what it costs.
+
+    Raises:
+        UserError: The file cannot be read, or names no network that can be built.
+    """
     parser = argparse.ArgumentParser(
         prog='python -m deeprftv2_arch.analysis.complexity', description='Parameters and operations of a network.'
     )
@@ -75,11 +80,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('--size', type=int, nargs=2, default=(256, 256), metavar=('H', 'W'), help='image size')
     args = parser.parse_args(arguments)
     options = dict(read_option_file(args.opt).options.get('network_g') or {})
-    if not options:
-        raise UserError(f'{args.opt} has no network_g.')
-    name = options.pop('type')
-    with torch.device('meta'):
-        network = ARCH_REGISTRY.get(name)(**options)
+    name = options.pop('type', None)
+    if name not in ARCH_REGISTRY:
+        raise UserError(f'{args.opt}: network_g.type: expected the name of a registered network, got {name!r}.')
+    try:
+        with torch.device('meta'):
+            network = ARCH_REGISTRY.get(name)(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f'{args.opt}: network_g: {error}.') from error
     result = measure(network, *args.size)
     print(f'{name} at {args.size[0]}x{args.size[1]}')
     print(f'  parameters                          {result.parameters:>15,d}')
@@ -92,7 +100,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f'Error: {error}')
+    sys.exit(exit_code(main))

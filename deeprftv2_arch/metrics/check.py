@@ -17,6 +17,7 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 from basicsr.utils import bgr2ycbcr
 from basicsr.utils.matlab_functions import imresize
 
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.known_sets import KNOWN_SETS
 from deeprftv2_arch.metrics.declaration import as_rgb
@@ -24,7 +25,7 @@ from deeprftv2_arch.metrics.pixelwise import mean_absolute_error, psnr
 from deeprftv2_arch.metrics.realblur import align, aligned_psnr
 from deeprftv2_arch.metrics.ssim import ssim_3d, ssim_uniform
 
-CLEAN, FOUND, USER_ERROR = 0, 1, 2
+CLEAN, FOUND = 0, 1
 
 BICUBIC_SET5 = {2: (33.66, 0.9299), 3: (30.39, 0.8682), 4: (28.42, 0.8104)}
 """PSNR and SSIM on luma of MATLAB's bicubic interpolation on Set5, by scale, as the tables of the field have them."""
@@ -142,8 +143,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f'Error: {error}', file=sys.stderr)
-        sys.exit(USER_ERROR)
+    sys.exit(exit_code(main))

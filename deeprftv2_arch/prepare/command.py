@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.build import build
-from deeprftv2_arch.prepare.console import exit_code
 from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
 from deeprftv2_arch.prepare.files import LINKS
 from deeprftv2_arch.prepare.srbench import plan_benchmark

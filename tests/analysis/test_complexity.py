@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from deeprftv2_arch.analysis.complexity import measure
+from deeprftv2_arch.analysis.complexity import main, measure
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
+from deeprftv2_arch.console import exit_code
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,3 +32,16 @@ def test_the_command_prints_the_papers_figures_of_b() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     figures = [line.split()[-2 if line.endswith('GMACs') else -1] for line in done.stdout.splitlines() if '  ' in line]
     assert figures == ['30,117,560', '118.81', '4.12', '9.53']
+
+
+@pytest.mark.parametrize(
+    ('network', 'says'),
+    [('', 'network_g.type: expected the name'), ('{type: DeepRFTv2, widht: 4}', "unexpected keyword argument 'widht'")],
+)
+def test_a_network_that_cannot_be_built_is_told_in_one_line(tmp_path, capsys, network, says) -> None:
+    file = tmp_path / 'x.yml'
+    file.write_text(f'network_g: {network}\n')
+    assert exit_code(lambda: main(['-opt', str(file)])) == 2
+    assert f'Error: {file}: network_g' in (said := capsys.readouterr().err)
+    assert says in said
+    assert said.count('\n') == 1

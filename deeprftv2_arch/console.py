@@ -12,7 +12,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 """Exit codes: as argparse and the shell have them."""
 
 
-def exit_code(command: Callable[[], int | None], interrupted: str) -> int:
+def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted.') -> int:
     """Run a command and put what a user can mend into one message on stderr.
 
     Args:
