@@ -1,21 +1,22 @@
 """Where the time of a forward pass goes, by kind of work: `python benchmarks/where_time_goes.py [S | B]`.
 
 The main thread's own time in every torch operation, on one 256x256 image in float32, as the profiler of torch sees it.
-The scan is not a torch operation: its time is measured around its calls in a pass without the profiler. What the
-profiler costs itself is part of the sum, so the parts count, not the seconds.
+The scan and the fused passes are no torch operations: their time is measured around their calls in passes without the
+profiler. What the profiler costs itself is part of the sum, so the parts count, not the seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from types import ModuleType
 
 import torch
 from machine import describe, seconds
 from network import networks
 from torch.profiler import ProfilerActivity, profile
 
-from deeprftv2_arch.nn import vsblock
+from deeprftv2_arch.nn import fused, vsblock
 
 KINDS = {
     'matrix products (1x1 convolutions, linear layers)': ('mm', 'addmm', 'bmm', 'baddbmm'),
@@ -28,21 +29,21 @@ KINDS = {
 }
 
 
-def scan_seconds(net: torch.nn.Module, image: torch.Tensor) -> float:
-    """Time inside the selective scan during one pass."""
-    scan, total = vsblock.selective_scan, 0.0
+def seconds_inside(module: ModuleType, function: str, net: torch.nn.Module, image: torch.Tensor) -> float:
+    """Time inside one function of a module during one pass."""
+    original, total = getattr(module, function), 0.0
 
-    def timed(*inputs: torch.Tensor) -> torch.Tensor:
+    def timed(*inputs: object) -> object:
         nonlocal total
         results = []
-        total += seconds(lambda: results.append(scan(*inputs)))
+        total += seconds(lambda: results.append(original(*inputs)))
         return results[0]
 
-    vsblock.selective_scan = timed
+    setattr(module, function, timed)
     try:
         net(image)
     finally:
-        vsblock.selective_scan = scan
+        setattr(module, function, original)
     return total
 
 
@@ -59,14 +60,17 @@ def main() -> None:
     for name in args.network:
         net, image = networks(False)[name]().eval(), torch.rand(1, 3, args.size, args.size)
         net(image)
-        scan = scan_seconds(net, image)
+        compiled = {
+            'selective scan': seconds_inside(vsblock, 'selective_scan', net, image),
+            'fused passes (depthwise, gates, GELU, norms)': seconds_inside(fused, 'run_rows', net, image),
+        }
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             net(image)
         times: dict[str, float] = defaultdict(float)
         for event in profiler.key_averages():
             kind = kind_of.get(event.key.removeprefix('aten::'), 'all else')
             times[kind] += event.self_cpu_time_total / 1e6
-        times['selective scan'] = scan
+        times.update(compiled)
         total = sum(times.values())
         print(f'{name}: {total:.2f} s with the profiler')
         for kind, taken in sorted(times.items(), key=lambda item: -item[1]):

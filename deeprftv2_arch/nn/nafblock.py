@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn import fused
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseUpdate
 from deeprftv2_arch.nn.pooling import MeanPool
@@ -43,17 +44,24 @@ class NAFBlock(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
-    def gated(self, x: Tensor) -> Tensor:
-        """Features of the first half before the attention."""
-        return simple_gate(self.depthwise(self.expand(self.norm1(x))))
+    def gated(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the first half before the attention, and what the attention is computed from."""
+        x = self.norm1(x)
+        if fused.runs(x):
+            gated, mean = fused.expand_depthwise_gate(x, self.expand, self.depthwise)
+            return gated, mean if self.pool.takes_whole(x) else self.pool(gated)
+        gated = simple_gate(self.depthwise(self.expand(x)))
+        return gated, self.pool(gated)
 
-    def add_attended(self, x: Tensor, gated: Tensor, gain: Tensor) -> Tensor:
+    def add_attended(self, x: Tensor, gated: Tensor, pooled: Tensor, gain: Tensor) -> Tensor:
         """``x`` plus the gated features after channel attention and projection, times ``gain``."""
-        return self.project(gated, x, gain, self.attention(self.pool(gated)))
+        return self.project(gated, x, gain, self.attention(pooled))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The second half with its residual."""
-        return self.ffn_project(simple_gate(self.ffn_expand(self.norm2(x))), x, self.gamma)
+        y = self.norm2(x)
+        gated = fused.expand_gate(y, self.ffn_expand) if fused.runs(y) else simple_gate(self.ffn_expand(y))
+        return self.ffn_project(gated, x, self.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.feed_forward(self.add_attended(x, self.gated(x), self.beta))
+        return self.feed_forward(self.add_attended(x, *self.gated(x), self.beta))

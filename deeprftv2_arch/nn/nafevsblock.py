@@ -42,8 +42,8 @@ class NAFEVSBlock(NAFBlock):
         x = x.transpose(2, 3) if self.transposes else x.flip(2, 3)
         # Turned once here, or else every norm and sum that reads the map would turn it again.
         x = x.contiguous(memory_format=torch.channels_last)
-        gated = self.gated(x)
-        x = self.add_attended(x, gated, self.beta * self.local_gain)
+        gated, pooled = self.gated(x)
+        x = self.add_attended(x, gated, pooled, self.beta * self.local_gain)
         x = self.scan(self.norm_scan(gated), x, self.beta * self.global_gain * (self.scan_gain + 1))
         return self.feed_forward(x)
 

@@ -56,6 +56,10 @@ class MeanPool(nn.Module):
             raise ValueError(f'the pooling window must be at least 1 pixel wide, got {kernel}')
         self.kernel = kernel
 
+    def takes_whole(self, x: Tensor) -> bool:
+        """Whether the result for a map is the mean of all of it."""
+        return self.kernel is None or self.kernel >= max(x.shape[-2:])
+
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((-2, -1), keepdim=True) if self.kernel is None else local_mean(x, self.kernel)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.nn import fused
 from deeprftv2_arch.nn.norm import LayerNorm, LayerNorm2d
 from deeprftv2_arch.nn.pointwise import scaled_update
 from deeprftv2_arch.nn.selective_scan import selective_scan
@@ -70,14 +71,20 @@ class SelectiveScan2d(nn.Module):
 
     def forward(self, x: Tensor, base: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
         """The scan of ``x``; with a base (N, C, H, W), the base plus the scan times a gain (1, C, 1, 1)."""
-        features, gate = self.in_proj(x.permute(0, 2, 3, 1)).chunk(2, dim=-1)  # b h w d
-        features = F.gelu(self.depthwise(features.permute(0, 3, 1, 2)))  # b d h w
+        both = self.in_proj(x.permute(0, 2, 3, 1))  # b h w 2d
+        fuses = fused.runs(x)
+        if fuses:
+            features = fused.depthwise_gelu(both, self.depthwise)
+        else:
+            features, gate = both.chunk(2, dim=-1)
+            features = F.gelu(self.depthwise(features.permute(0, 3, 1, 2)))  # b d h w
         height, width = features.shape[-2:]
         if self.window is None or self.window.covers(height, width):
             scanned = self.scan(features)
         else:
             scanned = self.window.merge(self.scan(self.window.split(features)), height, width)
-        scanned = self.out_norm(scanned.permute(0, 2, 3, 1)) * F.gelu(gate)
+        scanned = scanned.permute(0, 2, 3, 1)
+        scanned = fused.norm_gelu_gate(scanned, self.out_norm, both) if fuses else self.out_norm(scanned) * F.gelu(gate)
         return self.out_proj(scanned.permute(0, 3, 1, 2), base, gain)
 
     def scan(self, features: Tensor) -> Tensor:
