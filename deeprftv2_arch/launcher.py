@@ -19,13 +19,11 @@ import torch
 from torch import distributed as dist
 
 from deeprftv2_arch import registration, toolbox
+from deeprftv2_arch.console import INTERRUPTED, USER_ERROR
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.interruption import Interruption, TrainingStopped
 from deeprftv2_arch.nn.selective_scan import BackendError
 from deeprftv2_arch.options.command_line import CommandLine
-
-USER_ERROR, INTERRUPTED = 2, 130
-"""Exit codes: as argparse and the shell have them."""
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk, a share of it or a file that takes no more."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.metrics.declaration import MetricWarning
 from deeprftv2_arch.metrics.protocols import ALL
+from deeprftv2_arch.natural_order import natural
 
 Metrics = Mapping[str, Mapping[str, Any]]
 """As under ``val.metrics``: by a name of the user's choice ``type`` and arguments."""
@@ -134,12 +134,12 @@ def read_groups(lists: Mapping[str, str], names: Sequence[str], where: str) -> d
     Raises:
         UserError: A list cannot be read, is empty, or names an image that is not there.
     """
-    natural = sorted(range(len(names)), key=lambda index: _natural_key(names[index]))
+    order = sorted(range(len(names)), key=lambda index: natural(names[index]))
     groups = {}
     for group, file in lists.items():
         if group == ALL:
             raise UserError(f'{where}.{group}: all images are a group already. Choose another name.')
-        groups[group] = _find(_read_list(file, f'{where}.{group}'), names, natural, f'{where}.{group}: {file}')
+        groups[group] = _find(_read_list(file, f'{where}.{group}'), names, order, f'{where}.{group}: {file}')
     return groups
 
 
@@ -153,12 +153,12 @@ def _read_list(file: str, where: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _find(entries: Sequence[str], names: Sequence[str], natural: Sequence[int], where: str) -> frozenset[int]:
+def _find(entries: Sequence[str], names: Sequence[str], order: Sequence[int], where: str) -> frozenset[int]:
     by_name = {Path(name).name: index for index, name in enumerate(names)}
     by_name |= {name: index for index, name in enumerate(names)}
     found = [by_name.get(entry, by_name.get(os.path.splitext(entry)[0])) for entry in entries]
-    if None in found and all(entry.isdigit() and 1 <= int(entry) <= len(natural) for entry in entries):
-        found = [natural[int(entry) - 1] for entry in entries]
+    if None in found and all(entry.isdigit() and 1 <= int(entry) <= len(order) for entry in entries):
+        found = [order[int(entry) - 1] for entry in entries]
     if not found:
         raise UserError(f'{where} is empty. Write the name of an image on each line, or its position, counted from 1.')
     if None in found:
@@ -167,8 +167,3 @@ def _find(entries: Sequence[str], names: Sequence[str], natural: Sequence[int], 
             'name of an image on each line, or its position, counted from 1.'
         )
     return frozenset(found)
-
-
-def _natural_key(name: str) -> list[tuple[int, str]]:
-    """Sorts ``a2`` before ``a10``."""
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from deeprftv2_arch.console import USER_ERROR
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.options.checked import read_checked
 from deeprftv2_arch.options.reference import reference
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(*(f'Error: {line}' for line in str(error).splitlines()), sep='\n', file=sys.stderr)
         else:
             print(f'{file}: nothing is wrong.')
-    return 2 if wrong else 0
+    return USER_ERROR if wrong else 0
 
 
 if __name__ == '__main__':

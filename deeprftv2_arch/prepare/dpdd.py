@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.natural_order import natural
 from deeprftv2_arch.prepare.crops import Crops
 from deeprftv2_arch.prepare.layouts import (
     flat_folders,
     image_files,
-    natural,
     pair_by_name,
     read_list,
     roots,
@@ -51,7 +51,9 @@ def find(source: Path, part: str, *, pairs_file: Path | None = None) -> tuple[st
 
 
 def _paired(layout: str, blur_folder: Path, sharp_folder: Path, pairs_file: Path | None) -> tuple[str, list[Pair]]:
-    blur, sharp = (sorted(image_files(folder), key=natural) for folder in (blur_folder, sharp_folder))
+    blur, sharp = (
+        sorted(image_files(folder), key=lambda file: natural(file.name)) for folder in (blur_folder, sharp_folder)
+    )
     if pairs_file:
         return layout, _listed(pairs_file, {f.name: f for f in blur}, {f.name: f for f in sharp})
     if {file.stem for file in blur} & {file.stem for file in sharp}:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -40,12 +39,6 @@ def sub_folders(folder: Path) -> list[Path]:
 def roots(source: Path) -> list[Path]:
     """Where a layout may start: the given folder, or one folder below it, as archives tend to add one."""
     return [source, *sub_folders(source)]
-
-
-def natural(path: Path | str) -> list[tuple[int, str]]:
-    """Sort key by which ``2.png`` comes before ``10.png``."""
-    parts = re.split(r'(\d+)', Path(path).name)
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts]
 
 
 def flat_folders(source: Path, part: str, aliases: Sequence[str]) -> tuple[Path, Path] | None:

@@ -64,17 +64,6 @@ def test_lmdb_gives_the_images_of_the_folder(write_pairs, as_lmdb):
         assert other['lq_path'] == Path(one['lq_path']).stem
 
 
-def test_sixteen_bit_images_are_divided_by_their_own_white(write_pairs):
-    folders = write_pairs(count=1)
-    deep = np.full((40, 48, 3), 65535, np.uint16)
-    deep[0, 0] = 32768
-    for folder in folders:
-        cv2.imwrite(str(folder / '000.png'), deep)
-    gt = PairedDeblurDataset(options(folders, 'val'))[0]['gt']
-    assert gt.max() == 1
-    assert gt.min() == np.float32(32768) / np.float32(65535)
-
-
 def test_every_crop_inside_the_image_is_drawn_alike_for_the_pair(write_pairs):
     folders = write_pairs(count=1)
     for file in folders.lq.iterdir():
