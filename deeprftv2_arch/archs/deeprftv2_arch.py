@@ -88,8 +88,8 @@ class DeepRFTv2(nn.Module):
         num_columns: UNets in a row ("num" of the paper's table 6).
         reversible: Recompute in backward instead of storing; same results, less memory, about a third more time.
         fke: Whether the columns end in Fourier kernel estimators.
-        train_size: Side of the training crops in pixels: the channel attention pools over a sliding window of 1.5 times
-            as much, so that a whole image meets the statistics of training (TLC). None pools over the whole map.
+        train_size: Side of the last training crops in pixels: the channel attention pools over a sliding window of 1.5
+            times as much, so that a whole image meets the statistics of training (TLC). None pools over the whole map.
         scan_window: Windows of the selective scan of ``localnafevs`` at full resolution in pixels; None for none.
         fke_window: Windows of the estimators at full resolution in pixels, where the image is larger; None for none.
             Hard windows in training, blended ones in evaluation mode.
