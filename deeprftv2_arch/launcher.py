@@ -248,6 +248,10 @@ class Folders:
         return set(Path(folder).parent.glob(f'{glob.escape(Path(folder).name)}_archived_*'))
 
 
+PLACE_ERRORS = (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError)
+"""What the system raises where a run is not allowed, or not able, to make its folders and files."""
+
+
 def explain(error: Exception) -> str | None:
     """Put an exception that stands for a user's mistake into words.
 
@@ -265,6 +269,8 @@ def explain(error: Exception) -> str | None:
         return (
             f'{error.strerror}{f": {error.filename}" if error.filename else ""}. Make room, then go on: --auto_resume.'
         )
+    if isinstance(error, PLACE_ERRORS) and error.filename:
+        return f'{error.strerror}: {error.filename}. Correct the folder or its rights, or start in another one.'
     file, number, line = _origin(error)
     if not Path(file).is_relative_to(toolbox.folder()):
         return None

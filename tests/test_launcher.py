@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -200,6 +201,23 @@ def test_full_disk_wherever_it_is_met(tmp_path):
     with pytest.raises(OSError, match='No space left') as raised:
         Path('/dev/full').write_text('x')
     assert explain(raised.value) == 'No space left on device. Make room, then go on: --auto_resume.'
+
+
+def test_a_file_where_the_folder_should_be(train, options, tmp_path):
+    (tmp_path / 'experiments').write_text('notes')
+    ended = train(options)
+    assert ended.code == 2
+    assert f'{tmp_path / "experiments"}' in ended.last_line
+    assert 'Correct the folder or its rights' in ended.last_line
+    assert (tmp_path / 'experiments').read_text() == 'notes'
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_no_permission_to_write(train, options, tmp_path):
+    (tmp_path / 'experiments').mkdir(mode=0o500)
+    ended = train(options)
+    assert ended.code == 2
+    assert ended.last_line.startswith('Error: Permission denied: ')
 
 
 def test_memory_of_the_gpu():
