@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 import deeprftv2_arch
+from deeprftv2_arch.atomic_file import write_atomically
 from deeprftv2_arch.data.pairing import shorten
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.known_sets import KNOWN_SETS
@@ -58,7 +59,7 @@ def build(
         folders = _by_folder(outcomes)
         _check_strangers(out, folders)
         for file, text in plan.texts.items():
-            (out / file).write_text(text, encoding='utf-8')
+            write_atomically(out / file, text)
         # Databases that an earlier run made are kept up to date with their folders.
         wanted = plan.lmdb_folders if lmdb else ()
         databases = [name for name in folders if name in wanted or (out / f'{name}.lmdb').is_dir()]

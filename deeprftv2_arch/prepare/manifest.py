@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deeprftv2_arch.atomic_file import write_atomically
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.plan import Made
 
@@ -41,10 +41,12 @@ def read_manifest(root: Path) -> dict[str, Any] | None:
 
 
 def write_manifest(root: Path, content: Mapping[str, Any]) -> None:
-    """Write the manifest in one step, so that there is never half of one."""
-    unfinished = root / f'.{FILE}'
-    unfinished.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-    os.replace(unfinished, root / FILE)
+    """Write the manifest, whole or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    write_atomically(root / FILE, json.dumps(content, indent=1) + '\n')
 
 
 def describe_folder(root: Path, made: Sequence[Made]) -> dict[str, Any]:
