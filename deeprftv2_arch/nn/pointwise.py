@@ -79,5 +79,7 @@ def scaled_update(
         total = torch.baddbmm(base.flatten(1, 2), x, weights.transpose(1, 2))
     else:
         weight = weight if attention is None else weight * attention.flatten()
-        total = torch.addmm(base.flatten(0, 2), x.flatten(0, 1), weight.t())
+        # The base plus the bias is a map of its own already: without autograd the product is added in place.
+        add_product = Tensor.addmm_ if bias is not None and not torch.is_grad_enabled() else torch.addmm
+        total = add_product(base.flatten(0, 2), x.flatten(0, 1), weight.t())
     return total.view(base.shape).permute(0, 3, 1, 2)
