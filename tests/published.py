@@ -52,7 +52,12 @@ def value(key: str, shape: tuple[int, ...]) -> np.ndarray:
     return noise / np.sqrt(np.prod(shape[1:]))
 
 
-def fill(module: nn.Module, rename: Callable[[str], str], dtype: torch.dtype = torch.float64) -> nn.Module:
+def fill(
+    module: nn.Module,
+    rename: Callable[[str], str],
+    dtype: torch.dtype = torch.float64,
+    value: Callable[[str, tuple[int, ...]], np.ndarray] = value,
+) -> nn.Module:
     """Give every parameter of a module its published value; ``rename`` turns our keys into the published ones."""
     state = {}
     for key, tensor in module.state_dict().items():

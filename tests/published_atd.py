@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
+import published
 import torch
-from published import WITH_DIRECTION
 from torch import Tensor, nn
 
 NORMS = ('norm', 'norm1', 'norm2', 'norm3', 'out_norm')
@@ -61,12 +61,10 @@ def fill(
         dtype: Type of the weights.
         smooth: Weaken the category attention, whose sorting multiplies rounding errors; for checks in float32.
     """
-    state = {}
-    for key, tensor in module.state_dict().items():
-        name = rename(key)
-        shape = (1, *tensor.shape) if name.endswith(WITH_DIRECTION) else tuple(tensor.shape)
-        state[key] = torch.from_numpy(value(name, shape)).reshape(tensor.shape).to(dtype)
-        if smooth and name.endswith('attn_aca.proj.weight'):
-            state[key] *= 0.02
-    module.to(dtype).load_state_dict(state)
+    published.fill(module, rename, dtype, value)
+    if smooth:
+        with torch.no_grad():
+            for key, parameter in module.named_parameters():
+                if rename(key).endswith('attn_aca.proj.weight'):
+                    parameter *= 0.02
     return module
