@@ -204,7 +204,13 @@ def test_tiles_that_cannot_be(train, options, tmp_path, tile, overlap, words):
 def test_scan_backend_that_cannot_run(train, options, tmp_path, monkeypatch, backend, reason):
     monkeypatch.setenv('DEEPRFTV2_SCAN', backend)
     options['network_g'] = SMALL
-    words = ('environment variable DEEPRFTV2_SCAN', repr(backend), 'cpu', reason, 'Choices here: numba, wide, reference')
+    words = (
+        'environment variable DEEPRFTV2_SCAN',
+        repr(backend),
+        'cpu',
+        reason,
+        'Choices here: numba, wide, reference',
+    )
     check(train(options), tmp_path, *words)
 
 
