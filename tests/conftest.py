@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,10 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 # One thread in each process, for several tests run at a time. The processes that they start inherit the variables.
 torch.set_num_threads(1)
 os.environ.update(OMP_NUM_THREADS='1', NUMBA_NUM_THREADS='1')
+
+# A shell starts what it runs in the background with Ctrl+C ignored, and so would be all that the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class PairFolders(NamedTuple):
