@@ -9,6 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+FOLDER = 'pictures'
+"""Folder of an experiment for the pictures of its last validation, one sub-folder for each data set."""
+
 GAP = 8
 """White columns between two images."""
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.metrics.protocols import Protocol, find_protocol
-from deeprftv2_arch.models.comparison import add_pictures, side_by_side
+from deeprftv2_arch.models import comparison
 from deeprftv2_arch.models.picture_file import write_picture
 from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.models.results import DatasetResult, write_images, write_summary
@@ -122,7 +122,7 @@ class ValidatedModel(SRModel):
         groups = _groups(dataloader, name)
         scores = Scores(self._score(dataloader, metrics, current_iter, save_img), groups)
         if self.is_train and tb_logger and self.opt['rank'] == 0:
-            add_pictures(tb_logger, self._shown(dataset), name, self.iteration)
+            comparison.add_pictures(tb_logger, self._shown(dataset), name, self.iteration)
         if not metrics:
             return
         self.metric_results = scores.means()
@@ -215,11 +215,11 @@ class ValidatedModel(SRModel):
         height, width = data['lq'].shape[-2:]
         given = data['lq'][..., : height - bottom, : width - right]
         images = [tensor2img(image) for image in (given, restored, sharp) if image is not None]
-        write_picture(side_by_side(images), self._shown(dataset) / f'{_name_below_root(name, dataset)}.png')
+        write_picture(comparison.side_by_side(images), self._shown(dataset) / f'{_name_below_root(name, dataset)}.png')
 
     def _shown(self, dataset: Mapping[str, Any]) -> Path:
         """Folder of the pictures of a data set; the report looks for them there."""
-        return Path(self.opt['path']['experiments_root'], 'pictures', dataset['name'])
+        return Path(self.opt['path']['experiments_root'], comparison.FOLDER, dataset['name'])
 
     def _note_best(self, name: str, metrics: Metrics, current_iter: int | str) -> None:
         """Keep the best figure of each metric, as the toolbox does, but for each data set's own metrics."""

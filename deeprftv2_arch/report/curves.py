@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def draw_curves(series: Mapping[str, Points], *, logarithmic: bool = False, smoo
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.2, 2.6), layout='constrained')
         axes = figure.add_subplot()
-        for (name, points), colour in zip(finite.items(), _COLOURS * (len(finite) // len(_COLOURS) + 1), strict=False):
+        for (name, points), colour in zip(finite.items(), cycle(_COLOURS)):
             x, y = np.array(points, dtype=float).reshape(-1, 2).T
             if smooth and len(y) > _LONG:
                 axes.plot(x, y, color=colour, alpha=0.25, linewidth=0.8)

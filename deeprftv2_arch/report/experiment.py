@@ -10,10 +10,8 @@ from pathlib import Path
 import yaml
 
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.models import comparison
 from deeprftv2_arch.models.value_log import FILE_NAME, read_values
-
-PICTURES = 'pictures'
-"""Folder of an experiment with the pictures of its last validation, one sub-folder for each data set."""
 
 _LOG_LINE = re.compile(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ (?P<level>[A-Z]+): (?P<text>.*)$')
 _VERSION = re.compile(r'^\s*((?:BasicSR|PyTorch|TorchVision): \S+)$')
@@ -78,7 +76,7 @@ def read_experiment(folder: str | Path) -> Experiment:
         versions=_versions(logs[-1]) if logs else [],
         warnings=_warnings(logs),
         better=_better(options.values()),
-        pictures=_pictures(folder / PICTURES),
+        pictures=_pictures(folder / comparison.FOLDER),
         total=totals[-1] if totals else None,
     )
 
