@@ -11,6 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.nn.arguments import SMALLEST_TILE, check_atd
 from deeprftv2_arch.nn.atd.block import ATDBlock, to_map, to_pixels
 from deeprftv2_arch.nn.atd.upsampler import make_upsampler
 from deeprftv2_arch.nn.evaluation import mirror_pad, self_ensemble
@@ -24,21 +25,14 @@ _logger = logging.getLogger('deeprftv2_arch')
 
 # Mean colour of the training images, DIV2K; RGB.
 MEAN = (0.4488, 0.4371, 0.4040)
-SMALLEST_TILE = 64
 # Memory of a forward pass at its peak, as a number of maps of the body's width: benchmarks/sr.py prints 22.
 PEAK_MAPS = 24
 
 
 def exit_conv(channels: int, convs: int) -> nn.Module:
-    """The 3x3 convolution at the end of a block and of the body, or three with a narrow middle.
-
-    Raises:
-        ValueError: A number of convolutions other than 1 and 3.
-    """
+    """The 3x3 convolution at the end of a block and of the body, or three with a narrow middle."""
     if convs == 1:
         return nn.Conv2d(channels, channels, 3, padding=1)
-    if convs != 3:
-        raise ValueError(f'exit_convs must be 1 or 3, got {convs}')
     return nn.Sequential(
         nn.Conv2d(channels, channels // 4, 3, padding=1),
         nn.LeakyReLU(0.2),
@@ -101,22 +95,28 @@ class ATD(nn.Module):
         tile_overlap: int | None = None,
         self_ensemble: bool = False,
     ) -> None:
+        check_atd(
+            upscale,
+            in_channels,
+            width,
+            depths,
+            heads,
+            window,
+            group,
+            tokens,
+            code_channels,
+            ffn_ratio,
+            ffn_kernel,
+            exit_convs,
+            upsampler,
+            tile,
+            tile_overlap,
+        )
         super().__init__()
-        if width % heads:
-            raise ValueError(f'heads must divide width, got {heads} and {width}')
-        if window % 2 or window < 2 or not ffn_kernel % 2:
-            raise ValueError(f'window must be even and ffn_kernel odd, got {window} and {ffn_kernel}')
-        if min(upscale, group, tokens, code_channels, *depths) < 1 or not depths:
-            raise ValueError(
-                'upscale, group, tokens, code_channels and every number of depths must be at least 1, got '
-                f'{upscale}, {group}, {tokens}, {code_channels} and {list(depths)}'
-            )
         self.upscale, self.window = upscale, window
         self.tile, self.tile_overlap, self.self_ensemble = tile, tile_overlap, self_ensemble
         # How the last image was upscaled in evaluation mode, in words.
         self.test_mode = ''
-        if tile is not None:
-            self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
         self.mean = MEAN if in_channels == 3 else (0.0,) * in_channels
         # Bytes per pixel of the small image at the peak of a forward pass.
         self.cost = PEAK_MAPS * width * 4

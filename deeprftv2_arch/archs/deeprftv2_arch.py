@@ -11,6 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.nn.arguments import SMALLEST_TILE, check_deeprftv2, default_overlap, scaled_windows
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.memory import largest_that_fits
 from deeprftv2_arch.nn.precision import require_float32
@@ -22,7 +23,6 @@ from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
-SMALLEST_TILE = 64
 # Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width:
 # benchmarks/large_images.py prints 17 for B; more, as local pooling computes in float64.
 PEAK_MAPS = 24
@@ -125,29 +125,26 @@ class DeepRFTv2(nn.Module):
         tile_overlap: int | None = None,
         zero_init_tails: bool = False,
     ) -> None:
+        check_deeprftv2(
+            in_channels,
+            width,
+            num_blocks,
+            block_types,
+            num_columns,
+            train_size,
+            scan_window,
+            fke_window,
+            fke_overlap,
+            tile,
+            tile_overlap,
+        )
         super().__init__()
         levels, scales = len(num_blocks), len(block_types)
-        if levels < 2:
-            raise ValueError(f'num_blocks needs at least two levels, got {list(num_blocks)}')
-        if scales < 1 or any(len(types) != levels for types in block_types):
-            raise ValueError(
-                f'block_types needs one list per scale with one name per level; num_blocks has {levels} levels, got '
-                f'{[list(types) for types in block_types]}'
-            )
-        if num_columns < 1 or width < 1 or min(num_blocks) < 0:
-            raise ValueError(
-                f'num_columns and width must be at least 1 and num_blocks not negative, got {num_columns}, {width} '
-                f'and {list(num_blocks)}'
-            )
-        self.num_scales, self.reversible = scales, reversible
+        self.num_levels, self.num_scales, self.reversible = levels, scales, reversible
         self.size_multiple = 2 ** (levels + scales - 2)
         self.tile, self.tile_overlap, self.train_size = tile, tile_overlap, train_size
         # How the last image was restored in evaluation mode, in words.
         self.test_mode = ''
-        if tile is not None:
-            self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
-        if fke_window is not None:
-            self._scale_windows('fke_window', fke_window, fke_overlap)
         # Bytes per pixel at the peak of a forward pass.
         self.cost = PEAK_MAPS * width * 4
         widths = [width * 2**level for level in range(levels)]
@@ -267,16 +264,6 @@ class DeepRFTv2(nn.Module):
             yield image[..., rows, columns].contiguous(memory_format=torch.channels_last)
 
     def _tiles(self, size: int) -> list[Windows]:
-        overlap = self.tile_overlap
-        if overlap is None:
-            overlap = size // 4 // self.size_multiple * self.size_multiple
-        return self._scale_windows('tile', size, overlap)
-
-    def _scale_windows(self, name: str, size: int, overlap: int) -> list[Windows]:
-        """Windows for every scale; they must halve exactly from scale to scale."""
-        if size < 1 or size % self.size_multiple or overlap % 2 ** (self.num_scales - 1):
-            raise ValueError(
-                f'{name} must be a positive multiple of {self.size_multiple} and its overlap a multiple of '
-                f'{2 ** (self.num_scales - 1)}, got {size} and {overlap}'
-            )
-        return [Windows(size >> scale, overlap >> scale) for scale in range(self.num_scales)]
+        depth = (self.num_levels, self.num_scales)
+        overlap = default_overlap(size, *depth) if self.tile_overlap is None else self.tile_overlap
+        return [Windows(*window) for window in scaled_windows('tile', size, overlap, *depth)]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.nn.arguments import check_pooling
+
 
 def local_mean(x: Tensor, kernel: int) -> Tensor:
     """Mean over a sliding ``kernel`` x ``kernel`` window, the same size as the input.
@@ -52,8 +54,7 @@ class MeanPool(nn.Module):
 
     def __init__(self, kernel: int | None = None) -> None:
         super().__init__()
-        if kernel is not None and kernel < 1:
-            raise ValueError(f'the pooling window must be at least 1 pixel wide, got {kernel}')
+        check_pooling(kernel)
         self.kernel = kernel
 
     def takes_whole(self, x: Tensor) -> bool:

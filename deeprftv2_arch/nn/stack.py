@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn.arguments import pooling_window
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock, turn_back
-
-BLOCK_TYPES = ('naf', 'nafevs', 'localnaf', 'localnafevs')
-# Window of the local pooling as a multiple of the training size.
-POOL_MARGIN = 1.5
 
 
 class BlockStack(nn.Sequential):
@@ -33,12 +30,8 @@ class BlockStack(nn.Sequential):
     def __init__(
         self, kind: str, channels: int, depth: int, train_size: float | None = None, scan_window: int | None = None
     ) -> None:
-        if kind not in BLOCK_TYPES:
-            raise ValueError(f'unknown block type {kind!r}; choose from {", ".join(BLOCK_TYPES)}')
+        kernel = pooling_window(kind, train_size)
         local, base = kind.startswith('local'), kind.removeprefix('local')
-        if local and train_size is None:
-            raise ValueError(f'block type {kind!r} pools over a window of the training size: set train_size')
-        kernel = None if train_size is None else int(POOL_MARGIN * train_size)
         if base == 'naf':
             blocks = [NAFBlock(channels, kernel) for _ in range(depth)]
         else:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from deeprftv2_arch.nn.arguments import check_windows
+
 
 def window_starts(length: int, size: int, overlap: int = 0) -> list[int]:
     """First pixels of the windows along one axis.
@@ -47,10 +49,7 @@ class Windows:
     rounded: bool = True
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f'the window size must be at least 1 pixel, got {self.size}')
-        if self.overlap is not None and not 0 <= self.overlap < self.size:
-            raise ValueError(f'the window overlap must be in [0, {self.size}), the window size; got {self.overlap}')
+        check_windows(self.size, self.overlap)
 
     def covers(self, height: int, width: int) -> bool:
         """Whether one window holds the whole map."""

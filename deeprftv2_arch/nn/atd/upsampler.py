@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from deeprftv2_arch.nn.arguments import upsampler_steps
+
 # Channels between the body and the image in the two larger ends.
 INNER = 64
 
@@ -26,37 +28,26 @@ def make_upsampler(kind: str, channels: int, image_channels: int, scale: int) ->
     Raises:
         ValueError: An unknown kind, or one that cannot do the scale.
     """
+    steps = upsampler_steps(kind, scale)
     if kind == 'direct':
         return nn.Sequential(
             OrderedDict(expand0=_conv(channels, image_channels * scale**2), shuffle0=nn.PixelShuffle(scale))
         )
     layers = OrderedDict(entry=_conv(channels, INNER), entry_activation=nn.LeakyReLU(0.01))
     if kind == 'pixelshuffle':
-        for index, step in enumerate(_steps(scale)):
+        for index, step in enumerate(steps):
             layers[f'expand{index}'] = _conv(INNER, INNER * step**2)
             layers[f'shuffle{index}'] = nn.PixelShuffle(step)
-    elif kind == 'nearest':
-        if scale != 4:
-            raise ValueError(f"upsampler 'nearest' is for upscale 4, got {scale}")
-        for index in range(2):
-            layers[f'grow{index}'] = nn.Upsample(scale_factor=2, mode='nearest')
+    else:
+        for index, step in enumerate(steps):
+            layers[f'grow{index}'] = nn.Upsample(scale_factor=step, mode='nearest')
             layers[f'up{index}'] = _conv(INNER, INNER)
             layers[f'activation{index}'] = nn.LeakyReLU(0.2)
         layers['refine'] = _conv(INNER, INNER)
         layers['refine_activation'] = nn.LeakyReLU(0.2)
-    else:
-        raise ValueError(f"unknown upsampler {kind!r}: expected 'direct', 'pixelshuffle' or 'nearest'")
     layers['exit'] = _conv(INNER, image_channels)
     return nn.Sequential(layers)
 
 
 def _conv(channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, out_channels, 3, padding=1)
-
-
-def _steps(scale: int) -> list[int]:
-    if scale == 3:
-        return [3]
-    if scale < 2 or scale & (scale - 1):
-        raise ValueError(f"upsampler 'pixelshuffle' is for upscale 3 and powers of 2, got {scale}")
-    return [2] * (scale.bit_length() - 1)
