@@ -91,7 +91,8 @@ class _NumbaScan(torch.autograd.Function):
         ]
         run(jobs, threads)
         dA, dD, d_bias = (x.sum(0).to(u.dtype) for x in (dA, dD, d_bias))
-        dB, dC = dBC.sum(1)[..., :length].permute(2, 0, 3, 1)
+        dBC = dBC.sum(1) if len(shares) > 1 else dBC[:, 0]
+        dB, dC = dBC[..., :length].permute(2, 0, 3, 1)
         return du, d_delta, dA, dB, dC, dD, d_bias
 
 

@@ -8,6 +8,9 @@ What bounds them on current processors, and what follows from it:
   their states, adjoints and sums stay in registers, and what is shared by the four is loaded once.
 * A value that is stored and loaded again a few instructions later waits for the store, so sums in memory are visited
   once per chunk and state, not once per step.
+* Memory is waited for where the processor does not foresee what comes: at the start of each chunk, which backward
+  takes from the last to the first, and in rows of which a job has a part (2 of 6 blocks: three times slower). Such
+  rows are asked for while the ones before them are computed.
 * Work arrays have fixed strides (constants in the machine code) that are no powers of two (such strides put the same
   step of all arrays into one set of the cache).
 """
@@ -34,6 +37,7 @@ from deeprftv2_arch.nn.selective_scan.numba_simd import (
     load,
     load_one,
     load_part,
+    prefetch,
     splat,
     store,
     store_part,
@@ -109,6 +113,12 @@ def _store_row(array, t, block, value):
 
 
 @njit(**FLAGS)
+def _prefetch_row(array, t, block):
+    """Asks for a block of array (L, D) at step t, which may lie outside."""
+    prefetch(array, (t, block * LANES))
+
+
+@njit(**FLAGS)
 def _load_four(array, n):
     """Rows n..n+3 of array (N, 16)."""
     return load(array, (n, 0)), load(array, (n + 1, 0)), load(array, (n + 2, 0)), load(array, (n + 3, 0))
@@ -141,6 +151,7 @@ def forward(sample, y, starts, keep, first, last):
     """
     u, delta, A, B, C, D, bias = sample
     length, states, blocks = B.shape[0], B.shape[1], last - first
+    parts_of_rows = blocks < A.shape[0]  # whole rows follow one another in memory
     rate = A[first:last] * LOG2_E
     h = _zeros(A[first:last].size).reshape(rate.shape)
     step = _zeros(_AHEAD * blocks * LANES).reshape((_AHEAD, blocks, LANES))
@@ -155,6 +166,10 @@ def forward(sample, y, starts, keep, first, last):
         for t in range(steps):
             row = begin + t
             for i in range(blocks):
+                if parts_of_rows:
+                    _prefetch_row(delta, row + _AHEAD, first + i)
+                    _prefetch_row(u, row + _AHEAD, first + i)
+                    _prefetch_row(y, row + _AHEAD, first + i)
                 step_t, u_t = load(step, (t, i, 0)), _load_row(u, row, first + i)
                 drive = step_t * u_t
                 out = load(D, (first + i, 0)) * u_t
@@ -219,10 +234,11 @@ def _back(kept, sums, at, inputs, gradients, adjoint, state, dA, a, b, c):
 
 
 @njit(**FLAGS)
-def _four_states(sample, scratch, start, i, block, begin, n, steps):
+def _four_states(sample, dy, gradients, scratch, start, i, block, begin, n, steps):
     """States n..n+3 of a block through a chunk, forth and back. start (N, 16) is the state before the chunk.
 
-    i: index of the block in scratch. block: its index in the sample.
+    i: index of the block in scratch. block: its index in the sample. The first four states also ask for the memory
+    that is needed next: the inputs of the chunk before this one, and where the gradients of this one go.
     """
     B, C, kept = sample.B, sample.C, scratch.kept
     tile, sums = scratch.tile[i * _TILE :], scratch.sums[n * 2 * _ROW :]
@@ -231,6 +247,10 @@ def _four_states(sample, scratch, start, i, block, begin, n, steps):
     for t in range(steps):
         at = t * LANES
         step, drive = load(tile, (_STEP + at,)), load(tile, (_DRIVE + at,))
+        if n == 0:
+            _prefetch_row(sample.u, begin + t - CHUNK, block)
+            _prefetch_row(sample.delta, begin + t - CHUNK, block)
+            _prefetch_row(dy, begin + t - CHUNK, block)
         b = _four_weights(B, begin + t, n)
         h = (
             _forth(kept, at, step, drive, h[0], rate[0], b[0]),
@@ -244,6 +264,9 @@ def _four_states(sample, scratch, start, i, block, begin, n, steps):
         at = t * LANES
         x = load(tile, (_STEP + at,)), load(tile, (_DRIVE + at,)), load(tile, (_DY + at,))
         dx = load(tile, (_D_DRIVE + at,)), load(tile, (_D_STEP + at,))
+        if n == 0:
+            _prefetch_row(gradients.u, begin + t, block)
+            _prefetch_row(gradients.delta, begin + t, block)
         b, c = _four_weights(B, begin + t, n), _four_weights(C, begin + t, n)
         dx, g0, h0, dA0 = _back(kept, sums, at, x, dx, g[0], h[0], dA[0], a[0], b[0], c[0])
         dx, g1, h1, dA1 = _back(kept, sums, at + 2 * _ROW, x, dx, g[1], h[1], dA[1], a[1], b[1], c[1])
@@ -303,7 +326,8 @@ def backward(sample, starts, dy, gradients, first, last):
         _fill(sample, dy, scratch, first, begin, steps)
         for i in range(blocks):
             for n in range(0, states, STATES):
-                _four_states(sample, scratch, starts[chunk, first + i], i, first + i, begin, n, steps)
+                start = starts[chunk, first + i]
+                _four_states(sample, dy, gradients, scratch, start, i, first + i, begin, n, steps)
         _finish(sample, gradients, scratch, first, begin, steps)
         gradients.A[first:last] += scratch.A
         gradients.D[first:last] += scratch.D

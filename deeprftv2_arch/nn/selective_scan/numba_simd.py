@@ -120,6 +120,21 @@ def store(typing_context, array, index, value):
     return types.void(array, index, vector), generate
 
 
+@intrinsic
+def prefetch(typing_context, array, index):
+    """Asks for the cache line of array[index], into the second-level cache. The index may lie outside the array."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, array, arguments[0], index, arguments[1])
+        read, second_level, data = (ir.Constant(ir.IntType(32), value) for value in (0, 2, 1))
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, read.type, read.type, read.type])
+        function = cgutils.get_or_insert_function(builder.module, kind, 'llvm.prefetch.p0')
+        builder.call(function, [pointer, read, second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
 def _mask(builder, count):
     lanes = ir.Constant(_INTS, list(range(LANES)))
     return builder.icmp_signed('<', lanes, _broadcast(builder, builder.trunc(count, ir.IntType(32)), _INTS))
