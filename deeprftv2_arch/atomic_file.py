@@ -33,10 +33,10 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error.strerror) from error
     return path
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
-    """What to tell a user when a file could not be written."""
-    return UserError(f'Cannot write {path}: {error.strerror}. Make room, or correct the rights of the folder.')
+def cannot_write(path: Path, cause: str | None) -> UserError:
+    """What to tell a user when a file could not be written, for a cause in the words of the system."""
+    return UserError(f'Cannot write {path}: {cause}. Make room, or correct the folder or its rights.')

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deeprftv2_arch.atomic_file import cannot_write
 from deeprftv2_arch.errors import UserError
 
 PAUSES = (1, 5, 25)
@@ -83,6 +84,7 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
     part = path.with_name(f'{path.name}.part')
     for pause in (*PAUSES, None):
         try:
+            part.touch()  # torch does not say why it cannot open a file
             if path.suffix == '.safetensors':
                 _write_safetensors(content, part, path)
             else:
@@ -96,7 +98,7 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
             # torch tells an error of the disk by the place in its own sources where it was met.
             cause = error.strerror if isinstance(error, OSError) and error.strerror else 'the disk takes no more of it'
             if pause is None:
-                raise UserError(f'Cannot write {path}: {cause}. Is the disk full, or the folder gone?') from error
+                raise cannot_write(path, cause) from error
             logging.getLogger('basicsr').warning(f'Cannot write {path}: {cause}. Next try in {pause} s.')
             time.sleep(pause)
         finally:

@@ -8,8 +8,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 from deeprftv2_arch.errors import UserError
 
-USER_ERROR, INTERRUPTED = 2, 130
-"""Exit codes: as argparse and the shell have them."""
+PROGRAM_ERROR, USER_ERROR, INTERRUPTED = 1, 2, 130
+"""Exit codes: as Python after a traceback, argparse and the shell have them."""
 
 
 def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted.') -> int:

@@ -10,9 +10,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from deeprftv2_arch.peers import Peers
+
 
 class TrainingStopped(Exception):  # noqa: N818  # it is none
     """A training that was asked to stop, and did so with everything saved. The message is for the user."""
+
+
+class ValidationGivenUp(KeyboardInterrupt):
+    """A validation that ended before its last image, in all processes that share it, because one was asked to stop."""
 
 
 class Interruption:
@@ -21,6 +27,7 @@ class Interruption:
     Attributes:
         requested: Whether a signal came.
         held_back: Whether the first signal is only noted, not raised. At first it is not.
+        peers: The processes of the run, any of which may be asked.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -28,6 +35,7 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
         self.held_back = False
+        self.peers = Peers()
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -43,11 +51,16 @@ class Interruption:
     @contextmanager
     def raised(self) -> Iterator[None]:
         """Inside, the first signal raises `KeyboardInterrupt` at once, and is a request as well."""
-        self.held_back = False
+        before, self.held_back = self.held_back, False
         try:
             yield
         finally:
-            self.held_back = True
+            self.held_back = before
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` if this process was asked to stop, or another one has passed that on."""
+        if self.requested or self.peers.asked_to_stop():
+            raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         # Forked workers inherit this handler and get the Ctrl+C of their terminal: the training needs them to its end.

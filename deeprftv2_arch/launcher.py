@@ -19,11 +19,12 @@ import torch
 from torch import distributed as dist
 
 from deeprftv2_arch import registration, toolbox
-from deeprftv2_arch.console import INTERRUPTED, USER_ERROR
+from deeprftv2_arch.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.interruption import Interruption, TrainingStopped
+from deeprftv2_arch.interruption import Interruption, TrainingStopped, ValidationGivenUp
 from deeprftv2_arch.nn.selective_scan import BackendError
 from deeprftv2_arch.options.command_line import CommandLine
+from deeprftv2_arch.peers import LOST, Peers, is_lost
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk, a share of it or a file that takes no more."""
@@ -38,7 +39,8 @@ def launch(kind: str, root: str | Path) -> int:
 
     Returns:
         The exit code: 0, also after a training that Ctrl+C or SIGTERM stopped between two iterations; 2 after a mistake
-        that one line on stderr explains; 130 after a Ctrl+C before the first iteration, in a test, or a second one.
+        that one line on stderr explains; 130 after a Ctrl+C before the first iteration, in a test, or a second one. All
+        processes of a run end with the same, and one of them says why.
     """
     registration.register_all()
     registration.announce()
@@ -50,27 +52,18 @@ def launch(kind: str, root: str | Path) -> int:
         Run(pipeline, command_line, interruption) as run,
     ):
         try:
-            getattr(pipeline, f'{kind}_pipeline')(str(root))
-        except TrainingStopped as stopped:
-            run.undo()
-            if registration.process_rank() == 0:
-                run.say(str(stopped))
+            run.go(root)
         except KeyboardInterrupt:
-            run.undo()
-            run.say(
-                'Interrupted.' + (' Add --auto_resume to go on from the last checkpoint.' if run.resumable() else '')
-            )
-            return INTERRUPTED
+            advice = ' Add --auto_resume to go on from the last checkpoint.' if run.resumable() else ''
+            return run.fail(INTERRUPTED, f'Interrupted.{advice}')
         except Exception as error:
             message = explain(error)
-            if message is None:
+            if message is not None:
+                lines = message.splitlines() if isinstance(error, UserError) else [message]
+                return run.fail(USER_ERROR, *(f'Error: {line}' for line in lines))
+            if run.peers.fail(PROGRAM_ERROR):
                 raise
-            run.undo()
-            for line in message.splitlines() if isinstance(error, UserError) else [message]:
-                run.say(f'Error: {line}')
-            return USER_ERROR
-    if dist.is_initialized():
-        dist.destroy_process_group()
+            return run.peers.failed
     return 0
 
 
@@ -93,6 +86,7 @@ class Run:
         self.folders = Folders([])
         self.model: Any = None
         self.sampler: Any = None
+        self.peers = Peers()
 
     def __enter__(self) -> Run:
         for name in self.toolbox_functions:
@@ -103,11 +97,40 @@ class Run:
         for name, function in self.toolbox_functions.items():
             setattr(self.pipeline, name, function)
 
+    def go(self, root: str | Path) -> None:
+        """Run the pipeline to its end, or to where it is asked to stop, and wait for the other processes there."""
+        kind = self.pipeline.__name__.rpartition('.')[-1]
+        try:
+            getattr(self.pipeline, f'{kind}_pipeline')(str(root))
+        except TrainingStopped as stopped:
+            self.undo()
+            if registration.process_rank() == 0:
+                self.say(str(stopped))
+        if dist.is_initialized():
+            dist.barrier()  # rank 0 may have had more to do, and failed
+            self.peers.leave()
+            dist.destroy_process_group()
+
+    def fail(self, code: int, *lines: str) -> int:
+        """Clean up after a failure, and say what is wrong if no other process has said it before.
+
+        Returns:
+            The exit code.
+        """
+        first = self.peers.fail(code)
+        self.undo()
+        if first:
+            for line in lines:
+                self.say(line)
+        return self.peers.failed
+
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         """Check the options before anything is written, and take note of the folders as they are."""
         parser = self.toolbox_functions['parse_options']
         options, arguments = self.command_line.parse_options(parser, root_path, is_train)
         self.options = options
+        if options['dist']:
+            self.peers = self.interruption.peers = Peers.meet()
         self.folders = Folders(
             [options['path']['experiments_root' if is_train else 'results_root']]
             + [Path(root_path, 'tb_logger', options['name'])] * is_train
@@ -147,6 +170,8 @@ class Run:
     def build_model(self, options: dict[str, Any]) -> Any:
         """Take note of the model, which tells how far the run has come, and from here on stop between iterations."""
         self.model = self.toolbox_functions['build_model'](options)
+        if hasattr(self.model, 'interruption'):
+            self.model.interruption = self.interruption
         if options['is_train']:
             self._watch_iterations()
         return self.model
@@ -160,7 +185,8 @@ class Run:
     def _watch_iterations(self) -> None:
         """Look for a request to stop before each iteration, with which the loop changes the learning rate first.
 
-        Validation is given up at once, unless other processes wait for it.
+        Our model gives up a validation between two images. Any other is interrupted in the middle, unless other
+        processes wait for it.
         """
         model, interruption = self.model, self.interruption
         update, validate = model.update_learning_rate, model.validation
@@ -171,15 +197,16 @@ class Run:
             update(current_iter, warmup_iter=warmup_iter)
 
         def validation(dataloader: Any, current_iter: int, *arguments: Any, **settings: Any) -> None:
-            if self.options['dist']:
-                validate(dataloader, current_iter, *arguments, **settings)
-                return
             try:
-                with interruption.raised():
-                    if interruption.requested:
-                        raise KeyboardInterrupt
+                if hasattr(model, 'interruption') or self.options['dist']:
                     validate(dataloader, current_iter, *arguments, **settings)
-            except KeyboardInterrupt:
+                else:
+                    with interruption.raised():
+                        interruption.check()
+                        validate(dataloader, current_iter, *arguments, **settings)
+            except KeyboardInterrupt as stopped:
+                if self.options['dist'] and not isinstance(stopped, ValidationGivenUp):
+                    raise  # the others do not know of it
                 self._stop(min(current_iter, int(self.options['train']['total_iter'])))
 
         model.update_learning_rate, model.validation = update_learning_rate, validation
@@ -216,9 +243,9 @@ class Run:
         return states is not None and any(Path(states).glob('*.state'))
 
     def say(self, message: str) -> None:
-        """Print a line to stderr. A mistake that all processes of a run meet at the start is told by rank 0 alone."""
+        """Print a line to stderr. Until the processes of a run have met, one on each machine speaks."""
         rank = registration.process_rank()
-        if rank == 0 or self.model is not None:
+        if self.options.get('dist') or registration.local_rank() == 0:
             print(message if rank == 0 else f'[rank {rank}] {message}', file=sys.stderr, flush=True)
 
 
@@ -263,6 +290,8 @@ def explain(error: Exception) -> str | None:
     """
     if isinstance(error, UserError | BackendError):
         return _message(error)
+    if is_lost(error):
+        return LOST
     if isinstance(error, torch.OutOfMemoryError):
         return f'The GPU has too little memory: train with a smaller batch or crop, test with tiles. {error}'
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:

@@ -64,6 +64,11 @@ def process_rank() -> int:
     return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
 
 
+def local_rank() -> int:
+    """Rank of this process among those on the same machine."""
+    return int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
+
+
 @functools.cache
 def announce() -> None:
     """Say once, on rank 0, what is in use."""

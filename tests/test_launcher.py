@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+import training_processes
 import yaml
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import logger as toolbox_logger
 from processes import stock_options
+from rights import obey_rights, skip_unless_rights_are_obeyed
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.launcher import explain, launch
@@ -212,12 +213,19 @@ def test_a_file_where_the_folder_should_be(train, options, tmp_path):
     assert (tmp_path / 'experiments').read_text() == 'notes'
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
-def test_no_permission_to_write(train, options, tmp_path):
-    (tmp_path / 'experiments').mkdir(mode=0o500)
-    ended = train(options)
-    assert ended.code == 2
-    assert ended.last_line.startswith('Error: Permission denied: ')
+def test_no_permission_to_write(options, tmp_path):
+    skip_unless_rights_are_obeyed()
+    (tmp_path / 'x' / 'experiments').mkdir(parents=True, mode=0o500)
+
+    def start(kind: str, folder: Path) -> int:
+        obey_rights()
+        return launch(kind, folder)
+
+    assert training_processes.train(tmp_path / 'x', options, start=start) == [2]
+    said = (tmp_path / 'x' / 'said_0.txt').read_text()
+    assert 'Traceback' not in said
+    assert said.splitlines()[-1].startswith(f'Error: Permission denied: {tmp_path / "x" / "experiments"}')
+    assert list((tmp_path / 'x' / 'experiments').iterdir()) == []
 
 
 def test_memory_of_the_gpu():

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.interruption import Interruption, ValidationGivenUp
 from deeprftv2_arch.metrics.protocols import Protocol, find_protocol
 from deeprftv2_arch.models import comparison
 from deeprftv2_arch.models.picture_file import write_picture
@@ -37,11 +38,15 @@ class ValidatedModel(SRModel):
     * ``groups``: for each group of images the file that lists it, ``{indoor: list.txt}``. A test shows its mean too.
 
     Several processes share the images of a data set. All of them know the results.
+
+    Attributes:
+        interruption: What may ask a validation to be given up; the launchers put theirs here.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.names: dict[str, list[str]] = {}
         self.iteration = 0
+        self.interruption = Interruption()
         self.results: dict[str, DatasetResult] = {}
         for key, dataset in (opt.get('datasets') or {}).items():
             _protocol(dataset, f'datasets.{key}')
@@ -113,6 +118,7 @@ class ValidatedModel(SRModel):
         Raises:
             UserError: If the data set is empty, an image or a result is not finite, metrics lack a ground truth, a list
                 of a group is wrong, or a file cannot be written.
+            ValidationGivenUp: If it is asked to stop before the last image; then nothing is scored or logged.
         """
         dataset = dataloader.dataset.opt
         name, protocol = dataset['name'], _protocol(dataset, dataset['name'])
@@ -135,26 +141,42 @@ class ValidatedModel(SRModel):
     def _score(
         self, dataloader: DataLoader, metrics: Metrics, current_iter: int | str, save_img: bool
     ) -> list[ImageScore]:
-        """Restore and score this process's share of the images, and gather the scores of all, in order."""
-        if not self.opt['dist']:
-            return list(self._score_share(dataloader, range(len(dataloader)), metrics, current_iter, save_img))
-        for buffer in self.tested_network.buffers():
-            distributed.broadcast(buffer, 0)
-        share = range(self.opt['rank'], len(dataloader.dataset), self.opt['world_size'])
-        subset = Subset(dataloader.dataset, share)
-        subset.opt = dataloader.dataset.opt
-        own = DataLoader(subset, num_workers=dataloader.num_workers, collate_fn=dataloader.collate_fn)
+        """Restore and score this process's share of the images, and gather the scores of all, in order.
+
+        Raises:
+            UserError: In all processes, if one of them meets it.
+            ValidationGivenUp: In all processes, if one of them is asked to stop meanwhile.
+        """
+        share = range(len(dataloader))
+        if self.opt['dist']:
+            for buffer in self.tested_network.buffers():
+                distributed.broadcast(buffer, 0)
+            share = range(self.opt['rank'], len(dataloader.dataset), self.opt['world_size'])
+            dataloader = _part(dataloader, share)
         scores: list[ImageScore] = []
-        failure = None
+        failure: UserError | ValidationGivenUp | None = None
         try:
-            scores.extend(self._score_share(own, share, metrics, current_iter, save_img))
+            with self.interruption.raised():
+                scores.extend(self._score_share(dataloader, share, metrics, current_iter, save_img))
+        except KeyboardInterrupt:
+            failure = ValidationGivenUp()
         except UserError as error:
-            failure = error  # the others would wait for this process for ever
-        gathered: list[Any] = [None] * self.opt['world_size']
-        distributed.all_gather_object(gathered, (scores, failure))
-        for _, error in gathered:
-            if error is not None:
-                raise error
+            failure = error
+        if failure is not None:
+            self.interruption.peers.ask_to_stop()  # or they would go on for nothing
+        return self._gather(scores, failure)
+
+    def _gather(self, scores: list[ImageScore], failure: BaseException | None) -> list[ImageScore]:
+        """The scores of all processes. Whatever happened in one of them is raised in each: none waits for another."""
+        gathered = [(scores, failure)]
+        if self.opt['dist']:
+            gathered *= self.opt['world_size']
+            distributed.all_gather_object(gathered, (scores, failure))
+        # A mistake makes the others give up, so it comes first.
+        for kind in (UserError, ValidationGivenUp):
+            for _, failure in gathered:
+                if isinstance(failure, kind):
+                    raise failure
         return sorted(score for scores, _ in gathered for score in scores)
 
     def _score_share(
@@ -164,6 +186,7 @@ class ValidatedModel(SRModel):
         hidden = not self.opt['val'].get('pbar') or self.opt['rank'] != 0
         with tqdm(total=len(dataloader), unit='image', leave=False, disable=hidden) as bar:
             for index, data in zip(indices, dataloader, strict=True):
+                self.interruption.check()
                 name = data['lq_path'][0]
                 restored, sharp = self._restore(data)
                 if save_img:
@@ -259,6 +282,13 @@ def _name_below_root(lq_path: str, dataset: Mapping[str, Any]) -> Path:
     if (dataset.get('io_backend') or {}).get('type') == 'lmdb':
         return path
     return (path.relative_to(root) if path.is_relative_to(root) else Path(path.name)).with_suffix('')
+
+
+def _part(dataloader: DataLoader, indices: range) -> DataLoader:
+    """A loader of some of the images."""
+    subset = Subset(dataloader.dataset, indices)
+    subset.opt = dataloader.dataset.opt
+    return DataLoader(subset, num_workers=dataloader.num_workers, collate_fn=dataloader.collate_fn)
 
 
 def _protocol(dataset: Mapping[str, Any], where: str) -> Protocol | None:

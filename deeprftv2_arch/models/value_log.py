@@ -46,7 +46,7 @@ class ValueLog:
             with open(self.path, 'a', newline='', encoding='utf-8') as stream:
                 csv.writer(stream).writerows((iteration, name, repr(float(value))) for name, value in values.items())
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error.strerror) from error
 
     def _rewrite(self, rows: list[tuple[int, str, float]]) -> None:
         text = io.StringIO(newline='')
