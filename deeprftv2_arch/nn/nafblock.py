@@ -46,11 +46,12 @@ class NAFBlock(nn.Module):
 
     def gated(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the first half before the attention, and what the attention is computed from."""
-        x = self.norm1(x)
         if fused.runs(x):
-            gated, mean = fused.expand_depthwise_gate(x, self.expand, self.depthwise)
+            gated, mean = fused.norm_expand_depthwise(
+                x, self.norm1, self.expand.weight, self.expand.bias, self.depthwise, gates=True
+            )
             return gated, mean if self.pool.takes_whole(x) else self.pool(gated)
-        gated = simple_gate(self.depthwise(self.expand(x)))
+        gated = simple_gate(self.depthwise(self.expand(self.norm1(x))))
         return gated, self.pool(gated)
 
     def add_attended(self, x: Tensor, gated: Tensor, pooled: Tensor, gain: Tensor) -> Tensor:
@@ -59,9 +60,9 @@ class NAFBlock(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The second half with its residual."""
-        y = self.norm2(x)
-        gated = fused.expand_gate(y, self.ffn_expand) if fused.runs(y) else simple_gate(self.ffn_expand(y))
-        return self.ffn_project(gated, x, self.gamma)
+        if fused.runs(x):
+            return fused.feed_forward(x, self.norm2, self.ffn_expand, *self.ffn_project.scaled(self.gamma))
+        return self.ffn_project(simple_gate(self.ffn_expand(self.norm2(x))), x, self.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.feed_forward(self.add_attended(x, *self.gated(x), self.beta))

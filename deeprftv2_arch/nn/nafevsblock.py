@@ -44,7 +44,7 @@ class NAFEVSBlock(NAFBlock):
         x = x.contiguous(memory_format=torch.channels_last)
         gated, pooled = self.gated(x)
         x = self.add_attended(x, gated, pooled, self.beta * self.local_gain)
-        x = self.scan(self.norm_scan(gated), x, self.beta * self.global_gain * (self.scan_gain + 1))
+        x = self.scan(gated, x, self.beta * self.global_gain * (self.scan_gain + 1), self.norm_scan)
         return self.feed_forward(x)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.nn import fused
 from deeprftv2_arch.nn.precision import autocasts_to_half
 
 
@@ -39,6 +40,10 @@ class PointwiseUpdate(PointwiseConv2d):
         -> (N, K, H, W).
     """
 
+    def scaled(self, gain: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (K, C) and bias (K,) of ``gain * convolution``."""
+        return self.weight.flatten(1) * gain.view(-1, 1), self.bias * gain.flatten()
+
     def forward(self, x: Tensor, base: Tensor, gain: Tensor, attention: Tensor | None = None) -> Tensor:
         if attention is not None and attention.shape[-2:] != (1, 1):
             x, attention = x * attention, None
@@ -69,16 +74,20 @@ def scaled_update(
         x = x if attention is None else x * attention
         update = F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
         return base + update if gain is None else torch.addcmul(base, gain, update)
-    if bias is not None:
-        base = base + (bias if gain is None else gain.flatten() * bias).view(1, -1, 1, 1)
     if gain is not None:
         weight = weight * gain.view(-1, 1)
+        bias = None if bias is None else gain.flatten() * bias
+    if attention is not None:
+        weight = weight * attention.flatten(1).unsqueeze(1)  # n k c
+        weight = weight[0] if len(weight) == 1 else weight
+    if fused.runs(x) and fused.runs(base):
+        return fused.update(x, base, weight, bias)
+    if bias is not None:
+        base = base + bias.view(1, -1, 1, 1)
     base, x = base.permute(0, 2, 3, 1), x.permute(0, 2, 3, 1).flatten(1, 2)  # n h w k, n l c
-    if attention is not None and len(x) > 1:
-        weights = weight * attention.flatten(1).unsqueeze(1)  # n k c
-        total = torch.baddbmm(base.flatten(1, 2), x, weights.transpose(1, 2))
+    if weight.ndim == 3:
+        total = torch.baddbmm(base.flatten(1, 2), x, weight.transpose(1, 2))
     else:
-        weight = weight if attention is None else weight * attention.flatten()
         # The base plus the bias is a map of its own already: without autograd the product is added in place.
         add_product = Tensor.addmm_ if bias is not None and not torch.is_grad_enabled() else torch.addmm
         total = add_product(base.flatten(0, 2), x.flatten(0, 1), weight.t())

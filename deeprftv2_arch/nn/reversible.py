@@ -4,7 +4,7 @@ A column of the network never returns features. It updates maps that live in :cl
 
 * ``couple``: ``map <- scaling * map + function(other maps)``, equations 12, 14 and 16. It can be undone without having
   kept the old map: equations 13, 15 and 17.
-* ``replace``: ``map <- function(maps)``. The old map has to be kept to undo it.
+* ``replace``: ``map <- function(maps)``. The old map has to be kept to undo it, or made again.
 * ``emit``: append an output of the network; no map changes.
 
 The same wiring runs in two ways. :class:`Slots` computes under ordinary autograd. :func:`run_reversible` computes
@@ -133,6 +133,17 @@ class _Step:
     scaling: Scaling | None = None
     existed: bool = False
     kept: int | None = None  # where the old map is kept
+    again: list[_Step] = field(default_factory=list)  # replacements to be made again before this step is undone
+
+
+@dataclass
+class _Replaced:
+    """A map as ``replace`` has made it, which backward can make again where its inputs stand as they stood then."""
+
+    step: _Step
+    reader: _Step | None = None  # the last step that needs the map
+    growth: float = 1  # what that step multiplies the map's rounding error by at most
+    stale: bool = False  # an input has changed
 
 
 class _Recorder(Slots):
@@ -145,6 +156,7 @@ class _Recorder(Slots):
         self.kept: list[Tensor] = []
         # Per map: what its rounding error is multiplied by at most, along the chain of updates undone with it.
         self.growth: dict[str | None, float] = {}
+        self.replaced: dict[str | None, _Replaced] = {}
         first = next(iter(maps.values()))
         self.bound = ERROR_GROWTH_AUTOCAST if autocasts_to_half(first.device) else ERROR_GROWTH[first.dtype]
 
@@ -152,25 +164,57 @@ class _Recorder(Slots):
         """Record a step whose undoing multiplies errors by ``growth``, and keep the old map where that is too much."""
         old = self.maps.get(step.name)
         step.existed = old is not None
-        chain = growth * self.growth.get(step.name, 1) if step.existed else 1
+        before = self.replaced.pop(step.name, None)
+        chain = growth * self._change(step.name, growth) if step.existed else 1
         if chain > self.bound:
-            step.kept, chain = len(self.kept), 1
-            self.kept.append(old)
+            chain = 1
+            if step.verb == 'replace' and before is not None and before.reader and step.name not in step.inputs:
+                before.reader.again.append(before.step)
+            else:
+                step.kept = len(self.kept)
+                self.kept.append(old)
         self.growth[step.name] = chain
         for name in step.inputs:
             self.growth[name] = max(chain, self.growth.get(name, 1))
+            self._read(name, step)
         self.steps.append(step)
+
+    def _change(self, name: str | None, growth: float) -> float:
+        """Note that a map is about to change, and return its own growth with that of what will be made again of it."""
+        total = self.growth.get(name, 1)
+        for key, replaced in list(self.replaced.items()):
+            if name in replaced.step.inputs:
+                replaced.stale = True
+                if growth * total <= self.bound < growth * replaced.growth:
+                    del self.replaced[key]  # else this map would have to be kept for it
+                else:
+                    total = max(total, replaced.growth)
+        return total
+
+    def _read(self, name: str | None, step: _Step) -> None:
+        """Note that a step needs a map; it can be made again for it only while its inputs are the same."""
+        replaced = self.replaced.get(name)
+        if replaced is None:
+            return
+        if replaced.stale:
+            del self.replaced[name]
+        else:
+            replaced.reader, replaced.growth = step, self.growth.get(name, 1)
 
     def couple(self, name: str, scaling: Scaling, function: nn.Module, *inputs: str | None) -> None:
         self._record(_Step('couple', function, inputs, name, scaling), self.growths[scaling])
         super().couple(name, scaling, function, *inputs)
 
     def replace(self, name: str, function: nn.Module, *inputs: str) -> None:
-        self._record(_Step('replace', function, inputs, name), math.inf)
+        step = _Step('replace', function, inputs, name)
+        self._record(step, math.inf)
+        if name not in inputs and self.replaced.keys().isdisjoint(inputs):
+            self.replaced[name] = _Replaced(step)
         super().replace(name, function, *inputs)
 
     def emit(self, label: str, function: nn.Module, name: str, plus: str) -> None:
         self.steps.append(_Step('emit', function, (name, plus)))
+        self._read(name, self.steps[-1])
         super().emit(label, function, name, plus)
 
 
@@ -208,6 +252,10 @@ class _Rewinder:
         self.gradients = _Gradients()
 
     def rewind(self, step: _Step, emitted_gradient: Tensor | None) -> None:
+        for replacement in step.again:
+            with torch.no_grad(), self.autocast():
+                inputs = (self.maps[name] for name in replacement.inputs)
+                self.maps[replacement.name] = replacement.function(*inputs)
         if step.verb == 'emit':
             if emitted_gradient is not None:
                 name, plus = step.inputs

@@ -69,23 +69,38 @@ class SelectiveScan2d(nn.Module):
         steps = steps.clamp(min=STEP_FLOOR)
         self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
-    def forward(self, x: Tensor, base: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
-        """The scan of ``x``; with a base (N, C, H, W), the base plus the scan times a gain (1, C, 1, 1)."""
+    def forward(
+        self, x: Tensor, base: Tensor | None = None, gain: Tensor | None = None, norm: LayerNorm2d | None = None
+    ) -> Tensor:
+        """The scan of ``x``.
+
+        Args:
+            x: (N, C, H, W).
+            base: (N, C, H, W), to which the scan is added.
+            gain: (1, C, 1, 1), by which the scan is multiplied before.
+            norm: Norm of ``x`` that comes before the scan; given here, one pass over the map does both.
+        """
+        if norm is not None and fused.runs(x):
+            return self._forward_fused(x, norm, base, gain)
+        x = x if norm is None else norm(x)
         both = self.in_proj(x.permute(0, 2, 3, 1))  # b h w 2d
-        fuses = fused.runs(x)
-        if fuses:
-            features = fused.depthwise_gelu(both, self.depthwise)
-        else:
-            features, gate = both.chunk(2, dim=-1)
-            features = F.gelu(self.depthwise(features.permute(0, 3, 1, 2)))  # b d h w
+        features, gate = both.chunk(2, dim=-1)
+        features = F.gelu(self.depthwise(features.permute(0, 3, 1, 2)))  # b d h w
+        scanned = self.out_norm(self._scan_windows(features).permute(0, 2, 3, 1)) * F.gelu(gate)
+        return self.out_proj(scanned.permute(0, 3, 1, 2), base, gain)
+
+    def _forward_fused(self, x: Tensor, norm: LayerNorm2d, base: Tensor | None, gain: Tensor | None) -> Tensor:
+        features_weight, gate_weight = self.in_proj.weight.chunk(2)
+        features, _ = fused.norm_expand_depthwise(x, norm, features_weight, None, self.depthwise, gates=False)
+        base = torch.zeros_like(x) if base is None else base
+        weight = self.out_proj.weight if gain is None else gain.view(-1, 1) * self.out_proj.weight
+        return fused.gated_update(self._scan_windows(features), x, base, norm, gate_weight, self.out_norm, weight)
+
+    def _scan_windows(self, features: Tensor) -> Tensor:
         height, width = features.shape[-2:]
         if self.window is None or self.window.covers(height, width):
-            scanned = self.scan(features)
-        else:
-            scanned = self.window.merge(self.scan(self.window.split(features)), height, width)
-        scanned = scanned.permute(0, 2, 3, 1)
-        scanned = fused.norm_gelu_gate(scanned, self.out_norm, both) if fuses else self.out_norm(scanned) * F.gelu(gate)
-        return self.out_proj(scanned.permute(0, 3, 1, 2), base, gain)
+            return self.scan(features)
+        return self.window.merge(self.scan(self.window.split(features)), height, width)
 
     def scan(self, features: Tensor) -> Tensor:
         """Selective scan of (N, D, H, W) maps, each read row by row; at least float32."""
@@ -120,4 +135,4 @@ class VSBlock(nn.Module):
         self.scan = SelectiveScan2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scan(self.norm(x), x)
+        return self.scan(x, base=x, norm=self.norm)

@@ -22,7 +22,7 @@ FLAGS = {'nogil': True, 'error_model': 'numpy'}
 @cache
 def _sources() -> str:
     folder = Path(__file__).parent
-    names = ('numba_simd.py', 'numba_math.py', 'numba_kernels.py')
+    names = ('numba_simd.py', 'numba_math.py', 'numba_kernels.py', '../fused/products.py', '../fused/pixels.py')
     return hashlib.sha256(b''.join((folder / name).read_bytes() for name in names)).hexdigest()[:16]
 
 

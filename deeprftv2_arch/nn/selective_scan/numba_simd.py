@@ -17,10 +17,10 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 
 LANES = 16
 
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _INTS = ir.VectorType(ir.IntType(32), LANES)
 # Fused multiply-add is welcome and zeros may lose their sign; nothing is reordered and NaN stays NaN.
-_FLAGS = ('contract', 'nsz')
+MATH = ('contract', 'nsz')
 
 
 class VectorType(types.Type):
@@ -36,14 +36,14 @@ vector = VectorType()
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, numba_type) -> None:
-        super().__init__(manager, numba_type, _FLOATS)
+        super().__init__(manager, numba_type, FLOATS)
 
 
 def _repeated(value: int) -> ir.Constant:
     return ir.Constant(_INTS, [value] * LANES)
 
 
-def _broadcast(builder, scalar, vector_type=_FLOATS):
+def broadcast(builder, scalar, vector_type=FLOATS):
     undefined = ir.Constant(vector_type, ir.Undefined)
     one = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(one, undefined, _repeated(0))
@@ -61,8 +61,8 @@ def _define_operator(function, instruction: str) -> None:
 
     def lower(context, builder, signature, arguments):
         pairs = zip(arguments, signature.args, strict=True)
-        a, b = (x if kind is vector else _broadcast(builder, x) for x, kind in pairs)
-        return getattr(builder, instruction)(a, b, flags=_FLAGS)
+        a, b = (x if kind is vector else broadcast(builder, x) for x, kind in pairs)
+        return getattr(builder, instruction)(a, b, flags=MATH)
 
     for operands in ((vector, vector), (vector, types.float32), (types.float32, vector)):
         lower_builtin(function, *operands)(lower)
@@ -74,7 +74,7 @@ _define_operator(operator.mul, 'fmul')
 _define_operator(operator.truediv, 'fdiv')
 
 
-def _element(context, builder, array_type, array, index_type, index):
+def element(context, builder, array_type, array, index_type, index):
     """The address of array[index], without the handling of negative indices."""
     array = context.make_array(array_type)(context, builder, array)
     indices = cgutils.unpack_tuple(builder, index, len(index_type))
@@ -84,7 +84,7 @@ def _element(context, builder, array_type, array, index_type, index):
 
 def _pointer(context, builder, *arguments):
     """The address of the 16 floats from array[index] on."""
-    return builder.bitcast(_element(context, builder, *arguments), _FLOATS.as_pointer())
+    return builder.bitcast(element(context, builder, *arguments), FLOATS.as_pointer())
 
 
 @intrinsic
@@ -92,7 +92,7 @@ def load_one(typing_context, array, index):
     """array[index], one float."""
 
     def generate(context, builder, signature, arguments):
-        return builder.load(_element(context, builder, array, arguments[0], index, arguments[1]))
+        return builder.load(element(context, builder, array, arguments[0], index, arguments[1]))
 
     return types.float32(array, index), generate
 
@@ -137,7 +137,7 @@ def prefetch(typing_context, array, index):
 
 def _mask(builder, count):
     lanes = ir.Constant(_INTS, list(range(LANES)))
-    return builder.icmp_signed('<', lanes, _broadcast(builder, builder.trunc(count, ir.IntType(32)), _INTS))
+    return builder.icmp_signed('<', lanes, broadcast(builder, builder.trunc(count, ir.IntType(32)), _INTS))
 
 
 @intrinsic
@@ -147,9 +147,9 @@ def load_part(typing_context, array, index, count):
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, array, arguments[0], index, arguments[1])
         mask, align = _mask(builder, arguments[2]), ir.Constant(ir.IntType(32), 4)
-        kind = ir.FunctionType(_FLOATS, [pointer.type, align.type, mask.type, _FLOATS])
+        kind = ir.FunctionType(FLOATS, [pointer.type, align.type, mask.type, FLOATS])
         function = cgutils.get_or_insert_function(builder.module, kind, f'llvm.masked.load.v{LANES}f32.p0')
-        return builder.call(function, [pointer, align, mask, ir.Constant(_FLOATS, [0.0] * LANES)])
+        return builder.call(function, [pointer, align, mask, ir.Constant(FLOATS, [0.0] * LANES)])
 
     return vector(array, index, types.intp), generate
 
@@ -161,7 +161,7 @@ def store_part(typing_context, array, index, count, value):
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, array, arguments[0], index, arguments[1])
         mask, align = _mask(builder, arguments[2]), ir.Constant(ir.IntType(32), 4)
-        kind = ir.FunctionType(ir.VoidType(), [_FLOATS, pointer.type, align.type, mask.type])
+        kind = ir.FunctionType(ir.VoidType(), [FLOATS, pointer.type, align.type, mask.type])
         function = cgutils.get_or_insert_function(builder.module, kind, f'llvm.masked.store.v{LANES}f32.p0')
         builder.call(function, [arguments[3], pointer, align, mask])
         return context.get_dummy_value()
@@ -174,7 +174,7 @@ def splat(typing_context, scalar):
     """A vector of 16 times the same float32."""
 
     def generate(context, builder, signature, arguments):
-        return _broadcast(builder, arguments[0])
+        return broadcast(builder, arguments[0])
 
     return vector(types.float32), generate
 
@@ -184,7 +184,7 @@ def maximum(typing_context, x, bound):
     """x, or the float32 bound where x is below it; NaN stays NaN."""
 
     def generate(context, builder, signature, arguments):
-        x, bound = arguments[0], _broadcast(builder, arguments[1])
+        x, bound = arguments[0], broadcast(builder, arguments[1])
         return builder.select(builder.fcmp_ordered('<', x, bound), bound, x)
 
     return vector(vector, types.float32), generate
@@ -196,7 +196,7 @@ def where_negative(typing_context, x, a, b):
 
     def generate(context, builder, signature, arguments):
         x, a, b = arguments
-        return builder.select(builder.fcmp_ordered('<', x, ir.Constant(_FLOATS, [0.0] * LANES)), a, b)
+        return builder.select(builder.fcmp_ordered('<', x, ir.Constant(FLOATS, [0.0] * LANES)), a, b)
 
     return vector(vector, vector, vector), generate
 
@@ -207,7 +207,7 @@ def minus_abs(typing_context, x):
 
     def generate(context, builder, signature, arguments):
         bits = builder.bitcast(arguments[0], _INTS)
-        return builder.bitcast(builder.or_(bits, _repeated(-(2**31))), _FLOATS)
+        return builder.bitcast(builder.or_(bits, _repeated(-(2**31))), FLOATS)
 
     return vector(vector), generate
 
@@ -218,7 +218,7 @@ def add_exponent(typing_context, x, shifted):
 
     def generate(context, builder, signature, arguments):
         bits, k = (builder.bitcast(argument, _INTS) for argument in arguments)
-        return builder.bitcast(builder.add(bits, builder.shl(k, _repeated(23))), _FLOATS)
+        return builder.bitcast(builder.add(bits, builder.shl(k, _repeated(23))), FLOATS)
 
     return vector(vector, vector), generate
 

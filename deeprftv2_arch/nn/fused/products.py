@@ -1,0 +1,102 @@
+"""Matrix products of some pixels at a time, for use inside Numba kernels: the maps between two steps stay in the cache.
+
+With few channels a product over a whole map waits for memory. Here a kernel takes a tile of pixels through all of its
+steps while they lie in the first cache.
+
+The innermost block is that of matrix libraries: as many sums as the registers hold; each step adds a column of the left
+factor times a row of the right one. Weights are packed in panels, in which the rows of a block follow one another (Goto
+and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008).
+"""
+
+from __future__ import annotations
+
+from llvmlite import binding, ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from deeprftv2_arch.nn.selective_scan.numba_math import FLAGS
+from deeprftv2_arch.nn.selective_scan.numba_simd import FLOATS, LANES, MATH, broadcast, element
+
+_WIDE = '+avx512f' in (config.CPU_FEATURES or binding.get_host_cpu_features().flatten())
+# 32 registers of 16 floats take 8 rows of 48 sums beside the factors; 16 registers of 8 floats take 6 rows of 16.
+ROWS = 8 if _WIDE else 6
+WIDTHS = (48, 32, 16) if _WIDE else (16,)
+"""Columns that a panel may have, preferred ones first."""
+
+
+def _define_block(width: int):
+    """out = start + the product of ROWS rows of the left factor and ``width`` columns of the right one.
+
+    Each of the four is a tuple: an array, the index where it begins, the distance between its rows in floats. The left
+    factor has the distance between its columns as well.
+    """
+    vectors = [ir.Constant(ir.IntType(64), LANES * j) for j in range(width // LANES)]
+    rows = [ir.Constant(ir.IntType(64), i) for i in range(ROWS)]
+
+    @intrinsic
+    def block(typing_context, left, right, steps, start, out):
+        def generate(context, builder, signature, arguments):
+            def unpack(k):
+                array, index, *distances = cgutils.unpack_tuple(builder, arguments[k])
+                pointer = element(context, builder, signature.args[k][0], array, signature.args[k][1], index)
+                return pointer, *distances
+
+            def vector(pointer, distance, number, lanes):
+                place = builder.gep(pointer, [builder.add(builder.mul(distance, number), lanes)])
+                return builder.bitcast(place, FLOATS.as_pointer())
+
+            left, left_row, left_column = unpack(0)
+            right, right_row = unpack(1)
+            start, start_row = unpack(3)
+            out, out_row = unpack(4)
+            places = [(row, lanes, cgutils.alloca_once(builder, FLOATS)) for row in rows for lanes in vectors]
+            for row, lanes, total in places:
+                builder.store(builder.load(vector(start, start_row, row, lanes), align=4), total)
+            with cgutils.for_range(builder, arguments[2]) as loop:
+                factors = [builder.load(vector(right, right_row, loop.index, lanes), align=4) for lanes in vectors]
+                column = builder.gep(left, [builder.mul(left_column, loop.index)])
+                scalars = [builder.load(builder.gep(column, [builder.mul(left_row, row)])) for row in rows]
+                pairs = [(broadcast(builder, scalar), factor) for scalar in scalars for factor in factors]
+                for (scalar, factor), (_, _, total) in zip(pairs, places, strict=True):
+                    term = builder.fmul(scalar, factor, flags=MATH)
+                    builder.store(builder.fadd(builder.load(total), term, flags=MATH), total)
+            for row, lanes, total in places:
+                builder.store(builder.load(total), vector(out, out_row, row, lanes), align=4)
+            return context.get_dummy_value()
+
+        return types.void(left, right, types.intp, start, out), generate
+
+    @njit(**FLAGS)
+    def call(left, right, steps, start, out):
+        block(left, right, steps, start, out)
+
+    return call
+
+
+_block_48, _block_32, _block_16 = _define_block(48), _define_block(32), _define_block(16)
+
+
+@njit(**FLAGS)
+def _block(width, left, right, steps, start, out):
+    if width == 48:
+        _block_48(left, right, steps, start, out)
+    elif width == 32:
+        _block_32(left, right, steps, start, out)
+    else:
+        _block_16(left, right, steps, start, out)
+
+
+@njit(**FLAGS)
+def multiply(a, weights, bias, out):
+    """out = a @ weights + bias: a (P, C), weights (K / width, C, width), bias (1, K), out (P, K).
+
+    P is a multiple of ROWS.
+    """
+    pixels, channels = a.shape
+    panels, _, width = weights.shape
+    outputs = panels * width
+    for panel in range(panels):
+        right, k = (weights, (panel, 0, 0), width), panel * width
+        for p in range(0, pixels, ROWS):
+            _block(width, (a, (p, 0), channels, 1), right, channels, (bias, (0, k), 0), (out, (p, k), outputs))
