@@ -58,6 +58,23 @@ def number(options: Mapping[str, Any], key: str, where: str) -> float:
     return float(value)
 
 
+def mixed_precision(options: Mapping[str, Any], where: str) -> bool:
+    """Whether ``amp`` asks for bfloat16.
+
+    Raises:
+        UserError: It asks for something else; for float16 with the reason.
+    """
+    amp = options.get('amp')
+    if amp in ('float16', 'fp16', 'half'):
+        raise UserError(
+            f'{where}.amp: {amp} is refused. The spectra in the network are sums over whole images, which pass '
+            "float16's largest number, 65,504. Write bfloat16, which has the range of float32."
+        )
+    if amp not in (None, 'bfloat16'):
+        raise UserError(f'{where}.amp: expected bfloat16, or ~ for float32, got {amp!r}.')
+    return amp is not None
+
+
 def height_and_width(options: Mapping[str, Any], key: str, where: str) -> tuple[int, int]:
     """Read a required size in pixels: the side of a square, or ``[height, width]``.
 

@@ -21,8 +21,8 @@ from torchvision.models import alexnet
 from deeprftv2_arch.check import check
 from deeprftv2_arch.data import PairedDeblurDataset
 from deeprftv2_arch.known_sets import KNOWN_SETS
-from deeprftv2_arch.metrics.protocols import find_protocol
 from deeprftv2_arch.prepare import command as prepare
+from deeprftv2_arch.protocols import find_protocol
 
 SETS = ('gopro', 'hide', 'realblur', 'reds', 'dpdd')
 FILES = {path.stem: path for name in SETS for path in sorted((ROOT / 'options').glob(f't*_{name}*.yml'))}

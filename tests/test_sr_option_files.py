@@ -18,8 +18,8 @@ from processes import ROOT
 
 from deeprftv2_arch.check import check
 from deeprftv2_arch.known_sets import KNOWN_SETS, SR_BENCHMARK
-from deeprftv2_arch.metrics.protocols import find_protocol
 from deeprftv2_arch.prepare import command as prepare
+from deeprftv2_arch.protocols import find_protocol
 
 FILES = {path.stem: path for path in sorted((ROOT / 'options').glob('*_sr_*.yml'))}
 SMALL = {'num_gpu': 0, 'network_g.width': 8, 'network_g.depths': [1, 1], 'network_g.heads': 2, 'network_g.window': 8}

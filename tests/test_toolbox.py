@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 import deeprftv2_arch
 from deeprftv2_arch import checkpoint, toolbox
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.options.definitions import OPTIMIZERS
 
 RELEASED = 'functional_tensor' in Path(basicsr.__file__).with_name('data').joinpath('degradations.py').read_text()
 """Whether the toolbox at hand is 1.4.2 as released, or its master."""
@@ -112,7 +113,7 @@ class TestOptimizers:
         with pytest.raises(NotImplementedError, match='AdamW'):
             BaseModel.get_optimizer.original(None, 'AdamW', self.PARAMETERS, 1e-3)
 
-    @pytest.mark.parametrize('kind', toolbox.OPTIMIZERS)
+    @pytest.mark.parametrize('kind', OPTIMIZERS)
     def test_mended(self, kind):
         optimizer = BaseModel.get_optimizer(None, kind, self.PARAMETERS, 1e-3)
         assert type(optimizer) is getattr(torch.optim, kind)

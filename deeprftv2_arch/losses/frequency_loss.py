@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -65,7 +66,7 @@ class FrequencyLoss(nn.Module):
         ValueError: If the reduction is unknown.
     """
 
-    def __init__(self, loss_weight: float = 1.0, reduction: str = 'mean') -> None:
+    def __init__(self, loss_weight: float = 1.0, reduction: Literal['none', 'mean', 'sum'] = 'mean') -> None:
         super().__init__()
         if reduction not in _REDUCTIONS:
             raise ValueError(f'reduction must be one of {", ".join(_REDUCTIONS)}, got {reduction!r}')

@@ -13,8 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import nearest, number, positive_integer, reject_unknown_keys
-from deeprftv2_arch.options.definitions import SCHEDULER
-from deeprftv2_arch.toolbox import OPTIMIZERS
+from deeprftv2_arch.options.definitions import OPTIMIZERS, SCHEDULER
 
 RELEASED_ADAMW = {'lr': 1e-3, 'betas': (0.9, 0.9), 'weight_decay': 1e-3}
 RELEASED_MIN_LR = 1e-7

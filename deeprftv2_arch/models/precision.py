@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.precision import at_least_float32
+from deeprftv2_arch.option_keys import mixed_precision
 
 FLAGS = ('tf32', 'channels_last', 'compile')
 
@@ -56,19 +57,12 @@ class Precision:
             UserError: A value that cannot be; for float16 with the reason.
         """
         options = options or {}
-        amp = options.get('amp')
-        if amp in ('float16', 'fp16', 'half'):
-            raise UserError(
-                f'{where}.amp: {amp} is refused. The spectra in the network are sums over whole images, which pass '
-                "float16's largest number, 65,504. Write bfloat16, which has the range of float32."
-            )
-        if amp not in (None, 'bfloat16'):
-            raise UserError(f'{where}.amp: expected bfloat16, or ~ for float32, got {amp!r}.')
+        amp = mixed_precision(options, where)
         given = {key: options[key] for key in FLAGS if options.get(key) is not None}
         for key, value in given.items():
             if not isinstance(value, bool):
                 raise UserError(f'{where}.{key}: expected true or false, got {value!r}.')
-        return cls(where, amp is not None, **given)
+        return cls(where, amp, **given)
 
     def prepare(self, net: nn.Module, device: torch.device) -> None:
         """Bring a network into the memory layout that was asked for and have it compiled; its keys stay as they are.

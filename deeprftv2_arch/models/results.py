@@ -21,8 +21,8 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from deeprftv2_arch.atomic_file import write_atomically
-from deeprftv2_arch.metrics.protocols import ALL, Protocol
 from deeprftv2_arch.models.scores import ImageScore, Metrics, Scores
+from deeprftv2_arch.protocols import ALL, Protocol
 
 RESULTS = 'results.json'
 VERSIONS = ('deeprftv2_arch', 'basicsr', 'torch', 'numpy', 'scipy', 'cv2', 'skimage')

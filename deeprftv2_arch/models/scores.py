@@ -18,8 +18,8 @@ from torch import Tensor
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.metrics.declaration import MetricWarning
-from deeprftv2_arch.metrics.protocols import ALL
 from deeprftv2_arch.natural_order import natural
+from deeprftv2_arch.protocols import ALL
 
 Metrics = Mapping[str, Mapping[str, Any]]
 """As under ``val.metrics``: by a name of the user's choice ``type`` and arguments."""

@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.interruption import Interruption, ValidationGivenUp
-from deeprftv2_arch.metrics.protocols import Protocol, find_protocol
 from deeprftv2_arch.models import comparison
 from deeprftv2_arch.models.picture_file import write_picture
 from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.models.results import DatasetResult, write_images, write_summary
 from deeprftv2_arch.models.scores import ImageScore, Metrics, Scores, better, measure, read_groups
 from deeprftv2_arch.models.tables import table
+from deeprftv2_arch.protocols import Protocol, find_protocol
 
 PICTURES = 3
 """Images of each data set that are shown side by side in training, unless `val.pictures` says otherwise."""
@@ -32,7 +32,7 @@ class ValidatedModel(SRModel):
 
     Keys of a data set that are read here:
 
-    * ``protocol``: the published protocol that it follows, see :mod:`deeprftv2_arch.metrics.protocols`. Without
+    * ``protocol``: the published protocol that it follows, see :mod:`deeprftv2_arch.protocols`. Without
       ``val.metrics`` its metrics are measured. A test puts the paper's figures beside ours where they were measured in
       the same way.
     * ``groups``: for each group of images the file that lists it, ``{indoor: list.txt}``. A test shows its mean too.

@@ -13,6 +13,7 @@ from deeprftv2_arch.console import USER_ERROR
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.options.checked import read_checked
 from deeprftv2_arch.options.reference import reference
+from deeprftv2_arch.options.registries import Registries
 from deeprftv2_arch.options.yaml_file import read_option_file
 
 
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('files', nargs='*', metavar='FILE', help='option files to check; none for the reference')
     files = parser.parse_args(arguments).files
     if not files:
-        print(reference(), end='')
+        print(reference(Registries()), end='')
     wrong = False
     for file in files:
         try:

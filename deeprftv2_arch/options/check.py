@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import nearest
+from deeprftv2_arch.options.catalogue import Catalogue
 from deeprftv2_arch.options.findings import Finding, KeyPath
 from deeprftv2_arch.options.keys import File, Folder, Key, Section, as_yaml
 from deeprftv2_arch.options.yaml_file import OptionFile
@@ -29,11 +30,13 @@ class Checker:
     Args:
         read: The file, with the values of the command line.
         is_train: Whether it is to train, or to test.
+        catalogue: What it may name.
     """
 
-    def __init__(self, read: OptionFile, is_train: bool) -> None:
+    def __init__(self, read: OptionFile, is_train: bool, catalogue: Catalogue) -> None:
         self.read = read
         self.is_train = is_train
+        self.catalogue = catalogue
         self.findings: list[Finding] = list(read.findings)
         self.known: set[KeyPath] = set()
 

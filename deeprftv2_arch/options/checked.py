@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from deeprftv2_arch.options.catalogue import Catalogue
 from deeprftv2_arch.options.check import Checker
 from deeprftv2_arch.options.findings import OptionsError
 from deeprftv2_arch.options.overrides import force_values, set_values
 from deeprftv2_arch.options.parts import check_parts
 from deeprftv2_arch.options.rules import check_rules
+from deeprftv2_arch.options.sources import Sources, installed
 from deeprftv2_arch.options.yaml_file import OptionFile, read_option_file
 
 
@@ -20,6 +22,7 @@ def read_checked(
     settings: Sequence[str] = (),
     forced: Sequence[str] = (),
     launcher: str = 'none',
+    catalogue: Catalogue | None = None,
 ) -> OptionFile:
     """Read an option file, put in the values of the command line, and check all of it.
 
@@ -29,18 +32,52 @@ def read_checked(
         settings: The arguments of `--set`.
         forced: The arguments of `--force_yml`.
         launcher: `none`, `pytorch` or `slurm`.
+        catalogue: What the file may name; by default what is registered.
 
     Raises:
         OptionsError: With everything that is wrong.
         UserError: The file cannot be read.
     """
+    if catalogue is None:
+        from deeprftv2_arch.options.registries import Registries
+
+        catalogue = Registries()
     read = read_option_file(file)
     force_values(read, forced)
     set_values(read, settings)
-    checker = Checker(read, is_train)
+    checker = Checker(read, is_train, catalogue)
     check_parts(checker)
     check_rules(checker, launcher)
     checker.check_new_keys()
     if checker.findings:
         raise OptionsError(checker.findings)
     return read
+
+
+def refuse_early(
+    file: str | Path,
+    *,
+    is_train: bool,
+    settings: Sequence[str] = (),
+    forced: Sequence[str] = (),
+    launcher: str = 'none',
+) -> None:
+    """Refuse an option file before torch and the toolbox are imported, if their source files tell all that is wrong.
+
+    That no mistake is found means nothing yet: `read_checked` has the last word, on what is then registered.
+
+    Args:
+        file, is_train, settings, forced, launcher: As for `read_checked`.
+
+    Raises:
+        OptionsError: With everything that is wrong.
+        UserError: The file cannot be read.
+    """
+    if not installed():
+        return
+    sources = Sources()
+    try:
+        read_checked(file, is_train=is_train, settings=settings, forced=forced, launcher=launcher, catalogue=sources)
+    except OptionsError:
+        if not sources.doubts:
+            raise

@@ -104,6 +104,9 @@ DEBLUR_PATH = Section(
     'Paths count from the current folder.',
     reader='DeblurModel',
 )
+OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')
+"""Classes of `torch.optim` that an option file may name: those of BasicSR's master."""
+
 SCHEDULER = Section(
     'train.scheduler',
     (

@@ -5,31 +5,35 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import torch
-from basicsr.models.base_model import BaseModel
-from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
-from basicsr.utils import registry
-
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.option_keys import nearest
+from deeprftv2_arch.options.catalogue import Entry
 from deeprftv2_arch.options.check import Checker
-from deeprftv2_arch.options.definitions import ANY_MODEL, DATASETS, FOREIGN_DATASET, METRIC, MODELS, SCHEDULER
+from deeprftv2_arch.options.definitions import (
+    ANY_MODEL,
+    DATASETS,
+    FOREIGN_DATASET,
+    METRIC,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULER,
+)
 from deeprftv2_arch.options.findings import KeyPath
-from deeprftv2_arch.options.signatures import is_ours, signature_section
-from deeprftv2_arch.toolbox import OPTIMIZERS
+from deeprftv2_arch.options.signatures import signature_section
 
 SCHEDULERS = {
-    'MultiStepLR': MultiStepRestartLR,
-    'MultiStepRestartLR': MultiStepRestartLR,
-    'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
+    'MultiStepLR': 'MultiStepRestartLR',
+    'MultiStepRestartLR': 'MultiStepRestartLR',
+    'CosineAnnealingRestartLR': 'CosineAnnealingRestartLR',
 }
+"""Schedules of the toolbox, and the classes behind them."""
 
 
 def check_parts(checker: Checker) -> None:
     """Check every part of the options, first of all those that all others hang on."""
     options = checker.read.options
-    model = _registered(checker, registry.MODEL_REGISTRY, ('model_type',), options.get('model_type'))
-    sections = MODELS[model.__name__] if _is_defined(model, MODELS) else ANY_MODEL
+    model = _registered(checker, 'model', ('model_type',), options.get('model_type'))
+    is_ours = _is_defined(model, MODELS)
+    sections = MODELS[model.name] if is_ours else ANY_MODEL
     checker.check_section(options, (), sections[''])
     for name in ('path', 'train', 'val', 'logger'):
         # A test may have the options of the training, which it does not read.
@@ -40,14 +44,15 @@ def check_parts(checker: Checker) -> None:
         _check_dataset(checker, str(name), data)
     for name, network in options.items():
         if str(name).startswith('network_') and isinstance(network, Mapping):
-            _check_call(checker, registry.ARCH_REGISTRY, (str(name),), network)
+            _check_call(checker, 'arch', (str(name),), network)
     if checker.is_train:
         for name, part in (checker.value('train', kind=Mapping) or {}).items():
-            is_loss = _is_defined(model, MODELS) or (isinstance(part, Mapping) and 'type' in part)
+            is_loss = is_ours or (isinstance(part, Mapping) and 'type' in part)
             if str(name).endswith('_opt') and part and is_loss:
-                _check_call(checker, registry.LOSS_REGISTRY, ('train', str(name)), part)
+                _check_call(checker, 'loss', ('train', str(name)), part)
         if model is not None:
-            _check_optimization(checker, model)
+            _check_optimizers(checker, is_ours)
+            _check_schedule(checker, is_ours)
     for name, metric in (checker.value('val', 'metrics', kind=Mapping) or {}).items():
         _check_metric(checker, ('val', 'metrics', str(name)), metric)
 
@@ -58,59 +63,56 @@ def _check_dataset(checker: Checker, name: str, data: Any) -> None:
     if not isinstance(data, Mapping):
         checker.report(path, 'expected keys of its own: name, type, ...')
         return
-    kind = _registered(checker, registry.DATASET_REGISTRY, (*path, 'type'), data.get('type'))
-    section = DATASETS[kind.__name__] if _is_defined(kind, DATASETS) else FOREIGN_DATASET
+    kind = _registered(checker, 'dataset', (*path, 'type'), data.get('type'))
+    section = DATASETS[kind.name] if _is_defined(kind, DATASETS) else FOREIGN_DATASET
     checker.check_section(data, path, section, trains=name == 'train')
 
 
-def _check_call(checker: Checker, names: registry.Registry, path: KeyPath, part: Any) -> None:
+def _check_call(checker: Checker, registry: str, path: KeyPath, part: Any) -> None:
     """Check a part whose `type` names a class and whose other keys are the arguments of that class."""
     if not isinstance(part, Mapping) or part.get('type') is None:
         checker.report((*path, 'type'), 'missing. It names the class.')
         return
-    kind = _registered(checker, names, (*path, 'type'), part['type'])
+    kind = _registered(checker, registry, (*path, 'type'), part['type'])
     if kind is None:
         return
     before = len(checker.findings)
     checker.check_section(part, path, signature_section(kind, '.'.join(path)))
-    if is_ours(kind) and len(checker.findings) == before:
-        _check_construction(checker, kind, path, part)
+    if kind.is_ours and len(checker.findings) == before:
+        refusal = checker.catalogue.refusal(kind, {key: value for key, value in part.items() if key != 'type'})
+        if refusal:
+            checker.report(path, refusal if refusal.endswith('.') else f'{refusal}.')
 
 
-def _check_construction(checker: Checker, kind: type, path: KeyPath, part: Mapping[str, Any]) -> None:
-    """Have a class of ours look at its arguments: it is built without memory, and thrown away."""
-    arguments = {key: value for key, value in part.items() if key != 'type'}
-    try:
-        with torch.device('meta'):
-            kind(**arguments)
-    except (UserError, ValueError, TypeError) as error:
-        checker.report(path, f'{error}.' if not str(error).endswith('.') else str(error))
+def _check_optimizers(checker: Checker, is_ours: bool) -> None:
+    """Check what optimizers are made from. A foreign model with its own ways checks them itself."""
+    if not is_ours and not _has_from(checker, 'setup_optimizers', 'basicsr.'):
+        return
+    train = checker.value('train', kind=Mapping) or {}
+    for name, part in ((name, part) for name, part in train.items() if str(name).startswith('optim_')):
+        path = ('train', str(name))
+        kind = _one_of(checker, OPTIMIZERS, path, part, default='AdamW' if is_ours else None)
+        if kind is not None:
+            section = signature_section(checker.catalogue.optimizer(kind), '.'.join(path), given=('params',))
+            checker.check_section({'type': kind, **part}, path, section)
+            if 'lr' not in part and not (is_ours and kind == 'AdamW'):
+                checker.report((*path, 'lr'), f'missing. {kind} needs a learning rate.')
 
 
-def _check_optimization(checker: Checker, model: type) -> None:
-    """Check what optimizers and schedule are made from. A foreign model with its own ways checks them itself."""
-    train, ours = checker.value('train', kind=Mapping) or {}, _is_defined(model, MODELS)
-    if ours or model.setup_optimizers.__module__.startswith('basicsr.'):
-        parts = {name: part for name, part in train.items() if str(name).startswith('optim_')}
-        for name, part in parts.items():
-            path = ('train', str(name))
-            kind = _one_of(checker, OPTIMIZERS, path, part, default='AdamW' if ours else None)
-            if kind is not None:
-                section = signature_section(getattr(torch.optim, kind), '.'.join(path), given=('params',))
-                checker.check_section({'type': kind, **part}, path, section)
-                if 'lr' not in part and not (ours and kind == 'AdamW'):
-                    checker.report((*path, 'lr'), f'missing. {kind} needs a learning rate.')
-    if ours or model.setup_schedulers is BaseModel.setup_schedulers:
-        path = ('train', 'scheduler')
-        part = train.get('scheduler')
-        if part is None and ours:
-            return
-        kinds = {'CosineAnnealingLR': None} if ours else {}
-        kind = _one_of(checker, [*kinds, *SCHEDULERS], path, part, default=next(iter(kinds), None))
-        if kind == 'CosineAnnealingLR':
-            checker.check_section(part, path, SCHEDULER)
-        elif kind is not None:
-            checker.check_section(part, path, signature_section(SCHEDULERS[kind], 'train.scheduler', ('optimizer',)))
+def _check_schedule(checker: Checker, is_ours: bool) -> None:
+    path = ('train', 'scheduler')
+    part = (checker.value('train', kind=Mapping) or {}).get('scheduler')
+    if part is None and is_ours:
+        return
+    if not is_ours and not _has_from(checker, 'setup_schedulers', 'basicsr.models.base_model.BaseModel'):
+        return
+    kinds = ['CosineAnnealingLR'] if is_ours else []
+    kind = _one_of(checker, [*kinds, *SCHEDULERS], path, part, default=next(iter(kinds), None))
+    if kind == 'CosineAnnealingLR':
+        checker.check_section(part, path, SCHEDULER)
+    elif kind is not None:
+        schedule = checker.catalogue.scheduler(SCHEDULERS[kind])
+        checker.check_section(part, path, signature_section(schedule, 'train.scheduler', ('optimizer',)))
 
 
 def _check_metric(checker: Checker, path: KeyPath, metric: Any) -> None:
@@ -118,7 +120,7 @@ def _check_metric(checker: Checker, path: KeyPath, metric: Any) -> None:
     checker.check_section(metric, path, METRIC)
     if not isinstance(metric, Mapping) or 'type' not in metric:
         return
-    function = _registered(checker, registry.METRIC_REGISTRY, (*path, 'type'), metric['type'])
+    function = _registered(checker, 'metric', (*path, 'type'), metric['type'])
     if function is not None:
         arguments = {key: value for key, value in metric.items() if key != 'better'}
         checker.check_section(
@@ -126,16 +128,25 @@ def _check_metric(checker: Checker, path: KeyPath, metric: Any) -> None:
         )
 
 
-def _registered(checker: Checker, names: registry.Registry, path: KeyPath, name: Any) -> Any:
-    """The registered object of that name; None, and a finding, if there is none."""
+def _registered(checker: Checker, registry: str, path: KeyPath, name: Any) -> Entry | None:
+    """What is registered under a name; None, and a finding, if there is nothing."""
     if name is None:
         return None
     checker.known.add(path)
-    for registered in (name, f'{name}_basicsr'):
-        if isinstance(name, str) and registered in names:
-            return names.get(registered)
-    checker.report(path, f'nothing is registered under the name {name!r}{nearest(str(name), names.keys())}.')
+    for registered in (name, f'{name}_basicsr') if isinstance(name, str) else ():
+        entry = checker.catalogue.find(registry, registered)
+        if entry is not None:
+            return entry
+    names = checker.catalogue.names(registry)
+    checker.report(path, f'nothing is registered under the name {name!r}{nearest(str(name), names)}.')
     return None
+
+
+def _has_from(checker: Checker, method: str, definer: str) -> bool:
+    """Whether the model, a foreign one, has a method from there."""
+    model = checker.read.options['model_type']
+    registered = model if checker.catalogue.find('model', model) else f'{model}_basicsr'
+    return checker.catalogue.definer(registered, method).startswith(definer)
 
 
 def _one_of(checker: Checker, kinds: Collection[str], path: KeyPath, part: Any, default: str | None) -> str | None:
@@ -148,6 +159,6 @@ def _one_of(checker: Checker, kinds: Collection[str], path: KeyPath, part: Any, 
     return None
 
 
-def _is_defined(kind: Any, sections: Mapping[str, Any]) -> bool:
+def _is_defined(kind: Entry | None, sections: Mapping[str, Any]) -> bool:
     """Whether a class is one of ours whose keys are all known."""
-    return kind is not None and is_ours(kind) and kind.__name__ in sections
+    return kind is not None and kind.is_ours and kind.name in sections

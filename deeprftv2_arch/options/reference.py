@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from basicsr.utils import registry
+from collections.abc import Iterator
 
 from deeprftv2_arch.options import definitions
+from deeprftv2_arch.options.catalogue import Catalogue, Entry
 from deeprftv2_arch.options.keys import NONE_GIVEN, Key, Section, as_yaml
-from deeprftv2_arch.options.signatures import is_ours, signature_section
+from deeprftv2_arch.options.signatures import signature_section
 
 INTRODUCTION = """\
 # Options
@@ -39,12 +37,16 @@ and data sets of BasicSR or of other plugins may read more keys; these are left 
 **Bold** keys are needed: always, or to train (*train*) or to test (*test*). `~` is YAML's word for nothing."""
 
 
-def reference() -> str:
-    """The whole page, in Markdown."""
-    return '\n\n'.join([INTRODUCTION, *_sections()]) + '\n'
+def reference(catalogue: Catalogue) -> str:
+    """The whole page, in Markdown.
+
+    Args:
+        catalogue: Of the networks, losses and metrics.
+    """
+    return '\n\n'.join([INTRODUCTION, *_sections(catalogue)]) + '\n'
 
 
-def _sections() -> Iterator[str]:
+def _sections(catalogue: Catalogue) -> Iterator[str]:
     model = definitions.MODELS['DeblurModel']
     yield '## The whole file'
     yield _table(model[''])
@@ -62,15 +64,15 @@ def _sections() -> Iterator[str]:
     for name in ('val', 'logger'):
         yield from _with_parts(model[name], 3)
     yield from _with_parts(definitions.METRIC, 3)
-    for title, names, given in (
-        ('Networks', registry.ARCH_REGISTRY, ()),
-        ('Losses', registry.LOSS_REGISTRY, ()),
-        ('Metrics', registry.METRIC_REGISTRY, ('img', 'img2', 'better')),
+    for title, registry, given in (
+        ('Networks', 'arch', ()),
+        ('Losses', 'loss', ()),
+        ('Metrics', 'metric', ('img', 'img2', 'better')),
     ):
         yield f'## {title}'
         yield f'Those of this package; the keys are the arguments. {_WHERE[title]}'
-        for function in _ours(names):
-            section = signature_section(function, f'`{function.__name__}`', given)
+        for entry in entries_of_ours(catalogue, registry):
+            section = signature_section(entry, f'`{entry.name}`', given)
             yield from _with_parts(Section(section.where, section.keys[1:], section.about), 3)
 
 
@@ -81,8 +83,10 @@ _WHERE = {
 }
 
 
-def _ours(names: registry.Registry) -> list[Callable[..., Any]]:
-    return sorted((thing for _, thing in names if is_ours(thing)), key=lambda thing: thing.__name__)
+def entries_of_ours(catalogue: Catalogue, registry: str) -> list[Entry]:
+    """What this package registers, by name."""
+    entries = (catalogue.find(registry, name) for name in sorted(catalogue.names(registry)))
+    return [entry for entry in entries if entry.is_ours]
 
 
 def _with_parts(section: Section, level: int, title: str = '') -> Iterator[str]:

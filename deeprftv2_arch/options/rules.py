@@ -7,14 +7,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.metrics.protocols import find_protocol
-from deeprftv2_arch.models.precision import Precision
-from deeprftv2_arch.option_keys import nearest
+from deeprftv2_arch.option_keys import mixed_precision, nearest
 from deeprftv2_arch.options.check import Checker
 from deeprftv2_arch.options.definitions import DATASETS, MODELS
+from deeprftv2_arch.protocols import find_protocol
 from deeprftv2_arch.stages import read_stages
 
 
@@ -91,8 +88,7 @@ def _check_stages(checker: Checker, launcher: str) -> None:
             message = f'{stage["total_batch"]} images cannot be shared evenly by {processes} processes.'
             checker.report(('train', 'stages', str(number), 'total_batch'), message)
     if not checker.findings:
-        num_gpu = torch.cuda.device_count() if options['num_gpu'] == 'auto' else options['num_gpu']
-        started = {'dist': launcher != 'none', 'world_size': processes, 'num_gpu': num_gpu}
+        started = {'dist': launcher != 'none', 'world_size': processes, 'num_gpu': 1}
         try:
             read_stages({**options, **started})
         except UserError as error:
@@ -119,7 +115,7 @@ def _check_precision(checker: Checker) -> None:
     if checker.value('model_type') in MODELS:
         for section in ('train', 'val') if checker.is_train else ('val',):
             try:
-                Precision.from_options(checker.value(section, kind=Mapping), section)
+                mixed_precision(checker.value(section, kind=Mapping) or {}, section)
             except UserError as error:
                 checker.report_error(error)
 
@@ -145,14 +141,17 @@ def _check_foreign_data(checker: Checker) -> None:
 
 
 def _check_machine(checker: Checker, launcher: str) -> None:
-    wanted, present = checker.value('num_gpu'), torch.cuda.device_count()
+    wanted = checker.value('num_gpu')
     if launcher == 'none' and int(os.environ.get('WORLD_SIZE', 1)) > 1:
         checker.report((), f'{os.environ["WORLD_SIZE"]} processes were started for one run: add --launcher pytorch.')
-    if isinstance(wanted, int) and wanted > 0 and (present == 0 or (launcher == 'none' and wanted > present)):
-        message = f'{wanted}, but this machine has {present}. Write num_gpu: auto, or 0 to use the CPU.'
-        checker.report(('num_gpu',), message)
-    on_cpu = wanted == 0 or (wanted == 'auto' and present == 0)
-    if on_cpu and checker.value('datasets', 'train', 'prefetch_mode') == 'cuda':
+    if isinstance(wanted, int) and wanted > 0:
+        present = checker.catalogue.count_gpus()
+        if present == 0 or (launcher == 'none' and wanted > present):
+            message = f'{wanted}, but this machine has {present}. Write num_gpu: auto, or 0 to use the CPU.'
+            checker.report(('num_gpu',), message)
+    if checker.value('datasets', 'train', 'prefetch_mode') == 'cuda' and (
+        wanted == 0 or (wanted == 'auto' and checker.catalogue.count_gpus() == 0)
+    ):
         checker.report(('datasets', 'train', 'prefetch_mode'), 'cuda needs a GPU. Write cpu, or leave it out.')
     if (
         checker.is_train

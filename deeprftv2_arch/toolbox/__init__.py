@@ -11,7 +11,6 @@ from deeprftv2_arch.toolbox.access import add_to_log, being_imported, folder, me
 from deeprftv2_arch.toolbox.files import mend_loading, mend_saving
 from deeprftv2_arch.toolbox.imports import mend_distutils, mend_functional_tensor
 from deeprftv2_arch.toolbox.parts import (
-    OPTIMIZERS,
     mend_ddp_on_cpu,
     mend_init_dist,
     mend_last_iteration,
@@ -37,7 +36,6 @@ AT_START = (mend_resume, mend_batches)
 __all__ = [
     'AT_START',
     'BEFORE_IMPORT',
-    'OPTIMIZERS',
     'WITH_MODELS',
     'add_to_log',
     'being_imported',

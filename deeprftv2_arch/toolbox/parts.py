@@ -12,10 +12,8 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.options.definitions import OPTIMIZERS
 from deeprftv2_arch.toolbox.access import base_model, has, lacks, module, replace
-
-OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')
-"""Classes of `torch.optim` that an option file may name: those of BasicSR's master."""
 
 VALIDATION_TIMEOUT = timedelta(days=1)
 """How long the other processes of a distributed training may wait while rank 0 validates."""

@@ -20,7 +20,7 @@ from test_distributed import in_two_processes
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.metrics import psnr
-from deeprftv2_arch.metrics.protocols import PROTOCOLS, Protocol
+from deeprftv2_arch.protocols import PROTOCOLS, Protocol
 
 PSNR = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
 
@@ -53,7 +53,7 @@ def tiny_protocol(monkeypatch):
     """A protocol of four images."""
     gopro = PROTOCOLS['gopro']
     protocol = Protocol('tiny', 'Tiny', 4, 'in miniature', gopro.metrics, gopro.paper)
-    monkeypatch.setattr('deeprftv2_arch.metrics.protocols.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
+    monkeypatch.setattr('deeprftv2_arch.protocols.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
     return protocol
 
 

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from basicsr.utils import registry
 from processes import ROOT
 
 from deeprftv2_arch.options import __main__ as command
 from deeprftv2_arch.options import definitions
 from deeprftv2_arch.options.keys import NONE_GIVEN, Key, Section
-from deeprftv2_arch.options.reference import reference
-from deeprftv2_arch.options.signatures import is_ours, signature_section
+from deeprftv2_arch.options.reference import entries_of_ours, reference
+from deeprftv2_arch.options.registries import Registries
+from deeprftv2_arch.options.signatures import signature_section
+
+REGISTRIES = Registries()
 
 NOT_OPTIONS = {
     *('lq', 'gt', 'result', 'lq_path', 'gt_path', 'pad', 'img', 'img2'),  # of a batch
@@ -28,7 +30,7 @@ NOT_OPTIONS = {
 
 def test_the_page_is_that_of_the_definitions():
     written = (ROOT / 'docs' / 'options.md').read_text(encoding='utf-8')
-    assert written == reference(), 'Make it anew: python -m deeprftv2_arch.options > docs/options.md'
+    assert written == reference(REGISTRIES), 'Make it anew: python -m deeprftv2_arch.options > docs/options.md'
 
 
 def sections() -> Iterator[Section]:
@@ -58,26 +60,22 @@ def test_every_key_has_a_meaning_and_a_place_of_its_own():
             assert key.meaning.endswith('.'), f'{section.where}.{key.name}'
 
 
-def of_ours(names: registry.Registry) -> list:
-    return [thing for _, thing in names if is_ours(thing)]
-
-
 def test_every_class_of_ours_has_its_section():
-    assert {kind.__name__ for kind in of_ours(registry.DATASET_REGISTRY)} == set(definitions.DATASETS)
-    assert {kind.__name__ for kind in of_ours(registry.MODEL_REGISTRY)} == set(definitions.MODELS)
+    for registry, sections in (('dataset', definitions.DATASETS), ('model', definitions.MODELS)):
+        assert {entry.name for entry in entries_of_ours(REGISTRIES, registry)} == set(sections)
 
 
 @pytest.mark.parametrize(
-    'thing',
-    [*of_ours(registry.ARCH_REGISTRY), *of_ours(registry.LOSS_REGISTRY), *of_ours(registry.METRIC_REGISTRY)],
-    ids=lambda thing: thing.__name__,
+    'entry',
+    [entry for registry in ('arch', 'loss', 'metric') for entry in entries_of_ours(REGISTRIES, registry)],
+    ids=lambda entry: entry.name,
 )
-def test_arguments_of_ours_say_what_they_are(thing):
+def test_arguments_of_ours_say_what_they_are(entry):
     """Their annotations and docstrings are the definitions."""
-    for key in signature_section(thing, '', given=('img', 'img2', 'better')).keys:
-        assert key.meaning, f'{thing.__name__}: the docstring says nothing about {key.name}'
-        assert key.default is NONE_GIVEN or key.accepts(key.default), f'{thing.__name__}.{key.name}'
-        assert 'anything' not in key.expected(), f'{thing.__name__}.{key.name}: the annotation says nothing'
+    for key in signature_section(entry, '', given=('img', 'img2', 'better')).keys:
+        assert key.meaning, f'{entry.name}: the docstring says nothing about {key.name}'
+        assert key.default is NONE_GIVEN or key.accepts(key.default), f'{entry.name}.{key.name}'
+        assert 'anything' not in key.expected(), f'{entry.name}.{key.name}: the annotation says nothing'
 
 
 def keys_read(source: Path) -> Iterator[tuple[str, int]]:
@@ -118,7 +116,7 @@ def known(name: str, defined: list[Key]) -> bool:
 def test_files_can_be_checked_without_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert command.main([]) == 0
-    assert capsys.readouterr().out == reference()
+    assert capsys.readouterr().out == reference(REGISTRIES)
     (tmp_path / 'x.yml').write_text('name: x\nnum_gpu: -1\n')
     assert command.main([str(tmp_path / 'x.yml'), str(tmp_path / 'y.yml')]) == 2
     lines = capsys.readouterr().err.splitlines()

@@ -8,8 +8,8 @@ import pytest
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.metrics.protocols import ALL, PROTOCOLS, find_protocol
 from deeprftv2_arch.models.scores import better
+from deeprftv2_arch.protocols import ALL, PROTOCOLS, find_protocol
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS.values(), ids=PROTOCOLS)
