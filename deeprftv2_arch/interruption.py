@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from deeprftv2_arch.peers import Peers
+
+ECHO = 1.0
+"""Seconds within which a second signal is the first one over again: torchrun hands on what its workers got as well."""
 
 
 class TrainingStopped(Exception):  # noqa: N818  # it is none
@@ -36,6 +40,7 @@ class Interruption:
         self.requested = False
         self.held_back = False
         self.peers = Peers()
+        self._asked_at = 0.0
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
@@ -63,9 +68,35 @@ class Interruption:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # Forked workers inherit this handler and get the Ctrl+C of their terminal: the training needs them to its end.
+        # Forked processes inherit this handler.
         if os.getpid() != self._process:
             return
-        first, self.requested = not self.requested, True
+        if self.requested and time.monotonic() - self._asked_at < ECHO:
+            return
+        first, self.requested, self._asked_at = not self.requested, True, time.monotonic()
         if not (first and self.held_back):
             raise KeyboardInterrupt
+
+
+def start_worker(then: Callable[[int], None] | None, number: int) -> None:
+    """Have a worker of a data loader leave signals to the training, which needs its data to the end.
+
+    The Ctrl+C of a terminal reaches all its processes, and so does the SIGTERM of torchrun, Slurm or systemd. A later
+    SIGTERM ends the worker: it is how torch ends one that hangs.
+
+    Args:
+        then: What the worker would begin with otherwise.
+        number: Number of the worker.
+    """
+    asked_at: list[float] = []
+
+    def end_if_asked_again(signal_number: int, frame: FrameType | None) -> None:
+        asked_at.append(time.monotonic())
+        if asked_at[-1] - asked_at[0] > ECHO:
+            signal.signal(signal_number, signal.SIG_DFL)
+            os.kill(os.getpid(), signal_number)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end_if_asked_again)
+    if then is not None:
+        then(number)

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,10 +22,11 @@ from torch import distributed as dist
 from deeprftv2_arch import registration, toolbox
 from deeprftv2_arch.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.interruption import Interruption, TrainingStopped, ValidationGivenUp
+from deeprftv2_arch.interruption import Interruption, TrainingStopped, ValidationGivenUp, start_worker
 from deeprftv2_arch.nn.selective_scan import BackendError
 from deeprftv2_arch.options.command_line import CommandLine
 from deeprftv2_arch.peers import LOST, Peers, is_lost
+from deeprftv2_arch.ranks import local_rank, process_rank
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk, a share of it or a file that takes no more."""
@@ -104,7 +106,7 @@ class Run:
             getattr(self.pipeline, f'{kind}_pipeline')(str(root))
         except TrainingStopped as stopped:
             self.undo()
-            if registration.process_rank() == 0:
+            if process_rank() == 0:
                 self.say(str(stopped))
         if dist.is_initialized():
             dist.barrier()  # rank 0 may have had more to do, and failed
@@ -140,13 +142,13 @@ class Run:
     def make_exp_dirs(self, options: dict[str, Any]) -> None:
         """Put the final options of a test into its folder."""
         self.toolbox_functions['make_exp_dirs'](options)
-        if not options['is_train'] and registration.process_rank() == 0:
+        if not options['is_train'] and process_rank() == 0:
             self.command_line.archive(options['path']['results_root'])
 
     def copy_opt_file(self, file: str, folder: str) -> None:
         """Put the final options of a training beside the copy of its option file."""
         self.toolbox_functions['copy_opt_file'](file, folder)
-        if registration.process_rank() == 0:
+        if process_rank() == 0:
             self.command_line.archive(folder)
 
     def build_dataset(self, options: dict[str, Any]) -> Any:
@@ -177,9 +179,11 @@ class Run:
         return self.model
 
     def create_train_val_dataloader(self, options: dict[str, Any], logger: logging.Logger) -> Any:
-        """Take note of the sampler, which tells the epoch."""
+        """Take note of the sampler, which tells the epoch, and have workers leave signals to this process."""
         loaders = self.toolbox_functions['create_train_val_dataloader'](options, logger)
-        self.sampler = loaders[1]
+        training, self.sampler, validation = loaders[:3]
+        for loader in (training, *validation):
+            loader.worker_init_fn = partial(start_worker, loader.worker_init_fn)
         return loaders
 
     def _watch_iterations(self) -> None:
@@ -232,7 +236,7 @@ class Run:
     def undo(self) -> None:
         """If the run came to nothing, put the folders back."""
         trained = any(scheduler.last_epoch > 0 for scheduler in getattr(self.model, 'schedulers', ()))
-        if not trained and registration.process_rank() == 0:
+        if not trained and process_rank() == 0:
             for handler in logging.getLogger('basicsr').handlers:
                 handler.close()
             self.folders.put_back()
@@ -244,8 +248,8 @@ class Run:
 
     def say(self, message: str) -> None:
         """Print a line to stderr. Until the processes of a run have met, one on each machine speaks."""
-        rank = registration.process_rank()
-        if self.options.get('dist') or registration.local_rank() == 0:
+        rank = process_rank()
+        if self.options.get('dist') or local_rank() == 0:
             print(message if rank == 0 else f'[rank {rank}] {message}', file=sys.stderr, flush=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -177,6 +178,28 @@ def test_two_processes_tell_a_mistake_once(options):
     assert not (options / 'experiments').exists()
 
 
+def test_torchrun_is_asked_to_stop(options):
+    # It hands the signal on to the process groups of its processes.
+    command = [sys.executable, *TORCHRUN, '-m', 'deeprftv2_arch.train', '-opt', 'train.yml', '--launcher', 'pytorch']
+    with subprocess.Popen(
+        [*command, '--set', 'train.total_iter=1000000', 'val.val_freq=1000000'],
+        cwd=options,
+        env=variables(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as training:
+        for line in training.stderr:
+            if 'Saving models' in line:
+                training.send_signal(signal.SIGTERM)
+                break
+        said = training.stderr.read()
+    (last,) = re.findall('^Stopped after iteration (\\d+), which is saved', said, flags=re.MULTILINE)
+    assert (options / 'experiments' / 'stock' / 'training_states' / f'{last}.state').is_file()
+    assert 'exited unexpectedly' not in said
+    assert '[rank' not in said
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_and_resume(options, number):
     command = [sys.executable, '-m', 'deeprftv2_arch.train', '-opt', 'train.yml']
@@ -188,10 +211,11 @@ def test_interrupt_and_resume(options, number):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as training:
         for line in training.stderr:  # is read to its end, so that the training never waits for us
             if 'Saving models' in line and (states / '2.state').is_file():
-                training.send_signal(number)
+                os.killpg(training.pid, number)  # with its workers, as a terminal or a service manager does
                 break
         said = training.stderr.read()
     assert training.returncode == 0

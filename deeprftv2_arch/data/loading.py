@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +47,6 @@ def build_training_loader(
         'batch_sampler': sampler,
         # As in the toolbox: without `dist`, one process feeds all GPUs.
         'num_workers': data['num_worker_per_gpu'] * (1 if options['dist'] else max(1, options['num_gpu'])),
-        'worker_init_fn': _leave_interrupts_to_the_training,
         # With a generator of its own, starting the loader draws no number from that of the training.
         'generator': torch.Generator().manual_seed(seed),
         'pin_memory': data.get('pin_memory', False),
@@ -108,8 +106,3 @@ def _check_crop(dataset: Dataset, size: tuple[int, int], data: Mapping[str, Any]
             'datasets.train.gt_size without stages.'
         )
     dataset.check_crop(size)
-
-
-def _leave_interrupts_to_the_training(_: int) -> None:
-    """In a worker process: Ctrl+C reaches all processes of a terminal, and the training still needs its data."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

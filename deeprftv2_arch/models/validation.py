@@ -288,7 +288,8 @@ def _part(dataloader: DataLoader, indices: range) -> DataLoader:
     """A loader of some of the images."""
     subset = Subset(dataloader.dataset, indices)
     subset.opt = dataloader.dataset.opt
-    return DataLoader(subset, num_workers=dataloader.num_workers, collate_fn=dataloader.collate_fn)
+    same = {name: getattr(dataloader, name) for name in ('num_workers', 'collate_fn', 'worker_init_fn')}
+    return DataLoader(subset, **same)
 
 
 def _protocol(dataset: Mapping[str, Any], where: str) -> Protocol | None:
