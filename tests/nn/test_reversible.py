@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
 from deeprftv2_arch.nn.reversible import Scaling, Slots, run_reversible
 
-VERBS = ('couple', 'replace', 'emit')
+VERBS = ('couple', 'replace', 'replace', 'emit')
 SMALL = {'width': 4, 'num_blocks': [1, 2, 1], 'block_types': [['naf', 'nafevs', 'nafevs'], ['naf'] * 3]}
 
 
@@ -165,7 +165,8 @@ def test_memory_does_not_grow_with_depth_and_little_with_columns() -> None:
     assert kept(True) < 0.2 * kept(False)
     deep = [4, 8, 4]
     assert kept(True, num_blocks=deep) == pytest.approx(kept(True), rel=0.01)
-    assert kept(True, num_columns=4) - kept(True, num_columns=2) < 0.5 * kept(True, num_columns=2)
+    # One latent per column stays, and its outputs; what it hands on to the next one is made again.
+    assert kept(True, num_columns=4) < 1.1 * kept(True, num_columns=2)
 
 
 class Square(nn.Module):
@@ -204,7 +205,7 @@ class Mix(nn.Module):
         return sum(weight * torch.sin(x) for weight, x in zip(self.weights, maps, strict=True))
 
 
-def random_program(seed: int, steps: int = 14) -> tuple[Callable[[Slots], None], nn.ModuleList]:
+def random_program(seed: int, steps: int = 24) -> tuple[Callable[[Slots], None], nn.ModuleList]:
     """A random sequence of all verbs on four maps, with its modules; a third of the scalings are small."""
     g = random.Random(seed)
     torch.manual_seed(seed)
@@ -234,7 +235,7 @@ def random_program(seed: int, steps: int = 14) -> tuple[Callable[[Slots], None],
 
 def test_random_programs_have_the_gradients_of_autograd() -> None:
     made_again = 0
-    for seed in range(60):
+    for seed in range(250):
         program, modules = random_program(seed)
         results = []
         for reversible in (False, True):
@@ -255,4 +256,4 @@ def test_random_programs_have_the_gradients_of_autograd() -> None:
         assert worst_difference(*results) < 1e-10, seed
         # Plain once; reversible once forth and once back; all else is what was made again.
         made_again += sum(module.calls - 3 for module in modules if isinstance(module, Mix))
-    assert made_again > 20
+    assert made_again > 30
