@@ -152,6 +152,18 @@ class TestDistributed:
         net(torch.ones(3, 2)).sum().backward()
         assert torch.equal(net.module.weight.grad, torch.full((1, 2), 3.0))
 
+    @pytest.mark.parametrize(('launcher', 'missing'), [('pytorch', 'RANK, WORLD_SIZE'), ('slurm', 'SLURM_PROCID')])
+    def test_not_started_as_it_says(self, launcher, missing):
+        with pytest.raises(UserError, match=f'--launcher {launcher}: the environment has no {missing}'):
+            dist_util.init_dist(launcher)
+
+    def test_slurm_without_its_programs(self, monkeypatch):
+        for name, value in {'SLURM_PROCID': '0', 'SLURM_NTASKS': '1', 'SLURM_NODELIST': 'gpu[03-06]'}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv('PATH', '')
+        with pytest.raises(UserError, match=r'`scontrol show hostnames gpu\[03-06\]` named no machine'):
+            dist_util.init_dist('slurm')
+
     @staticmethod
     def model():
         return SimpleNamespace(opt={'dist': True, 'num_gpu': 0}, device=torch.device('cpu'))

@@ -15,7 +15,7 @@ import basicsr
 import pytest
 import torch
 import yaml
-from processes import ROOT, TOOLBOXES, error_lines, free_port, python, stock_options, variables
+from processes import ROOT, TIMEOUT, TOOLBOXES, error_lines, free_port, python, stock_options, variables
 
 import deeprftv2_arch
 
@@ -164,6 +164,39 @@ def test_two_processes_on_a_cpu(options, toolbox):
     assert 'iter:       4' in trained.stderr
     weights = torch.load(options / 'experiments' / 'stock' / 'models' / 'net_g_4.pth')['params']
     assert all(value.isfinite().all() for value in weights.values())
+
+
+SCONTROL = """#!/bin/sh
+[ "$*" = "show hostnames node[1-2]" ] && printf '127.0.0.1\\nnode2\\n'
+"""
+
+
+def test_two_processes_of_slurm(options, tmp_path):
+    """With what Slurm sets in the environment of each task, and a program of the name of Slurm's own."""
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / 'scontrol').write_text(SCONTROL)
+    (tmp_path / 'bin' / 'scontrol').chmod(0o755)
+    port = free_port()
+    change(options / 'train.yml', lambda options: options.update(dist_params={'backend': 'nccl', 'port': port}))
+    change(options / 'train.yml', lambda options: options['datasets']['train'].update(num_worker_per_gpu=0))
+    slurm = {'SLURM_NTASKS': '2', 'SLURM_NODELIST': 'node[1-2]', 'SLURM_LOCALID': '0'}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, '-m', 'deeprftv2_arch.train', '-opt', 'train.yml', '--launcher', 'slurm'],
+            cwd=options,
+            env=variables(PATH=f'{tmp_path / "bin"}:{os.environ["PATH"]}', SLURM_PROCID=str(rank), **slurm),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [task.communicate(timeout=TIMEOUT) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert 'World size (gpu number): 2' in said[0][1]
+    assert 'deeprftv2_arch' in said[0][0]
+    assert said[1] == ('', '')
+    assert (options / 'experiments' / 'stock' / 'training_states' / '4.state').is_file()
 
 
 def test_two_processes_tell_a_mistake_once(options):

@@ -11,13 +11,12 @@ from deeprftv2_arch.toolbox.access import add_to_log, being_imported, folder, me
 from deeprftv2_arch.toolbox.files import mend_loading, mend_saving
 from deeprftv2_arch.toolbox.imports import mend_distutils, mend_functional_tensor
 from deeprftv2_arch.toolbox.parts import (
-    mend_ddp_on_cpu,
-    mend_init_dist,
     mend_last_iteration,
     mend_local_rank,
     mend_optimizers,
     mend_prefetch,
 )
+from deeprftv2_arch.toolbox.processes import mend_ddp_on_cpu, mend_init_dist
 from deeprftv2_arch.toolbox.training import mend_batches, mend_resume
 
 BEFORE_IMPORT = (mend_distutils, mend_functional_tensor)

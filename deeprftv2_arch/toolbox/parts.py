@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from datetime import timedelta
 
 import torch
-from torch import distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.options.definitions import OPTIMIZERS
 from deeprftv2_arch.toolbox.access import base_model, has, lacks, module, replace
-
-VALIDATION_TIMEOUT = timedelta(days=1)
-"""How long the other processes of a distributed training may wait while rank 0 validates."""
 
 
 def mend_optimizers() -> bool:
@@ -33,44 +26,6 @@ def mend_optimizers() -> bool:
         return getattr(torch.optim, optim_type)(params, lr, **kwargs)
 
     replace(base_model(), 'get_optimizer', get_optimizer)
-    return True
-
-
-def mend_init_dist() -> bool:
-    """Start distributed training on a machine without a GPU too, and let rank 0 take its time over validation.
-
-    The toolbox picks a CUDA device and NCCL whatever the machine. With both backends at hand, a run with `num_gpu: 0`
-    on a machine with GPUs works as well. While rank 0 validates, the others wait in the next all-reduce and die after
-    NCCL's ten minutes. BasicSR #635, #703, NAFNet #63.
-    """
-    dist_util = module('utils.dist_util')
-    if not has(dist_util._init_dist_pytorch, 'torch.cuda.set_device(rank % num_gpus)'):
-        return False
-
-    def _init_dist_pytorch(backend, **kwargs):
-        if torch.cuda.is_available() and dist.is_nccl_available():
-            torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', os.environ['RANK'])) % torch.cuda.device_count())
-            backend = f'cpu:gloo,cuda:{backend}'
-        else:
-            backend = 'gloo'
-        dist.init_process_group(backend=backend, **{'timeout': VALIDATION_TIMEOUT, **kwargs})
-
-    replace(dist_util, '_init_dist_pytorch', _init_dist_pytorch)
-    return True
-
-
-def mend_ddp_on_cpu() -> bool:
-    """Wrap a network on the CPU in DistributedDataParallel without naming a CUDA device. NAFNet #63, BasicSR #635."""
-    if not has(base_model().model_to_device, 'device_ids=[torch.cuda.current_device()]'):
-        return False
-
-    def model_to_device(self, net):
-        if not self.opt['dist'] or self.device.type != 'cpu':
-            return model_to_device.original(self, net)
-        find_unused_parameters = self.opt.get('find_unused_parameters', False)
-        return DistributedDataParallel(net.to(self.device), find_unused_parameters=find_unused_parameters)
-
-    replace(base_model(), 'model_to_device', model_to_device)
     return True
 
 
