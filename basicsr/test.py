@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Python looks into this folder first, where modules of the toolbox would be found by the wrong name.
 sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve() != ROOT / 'basicsr')]
 
-from deeprftv2_arch.launcher import launch  # noqa: E402
+from deeprftv2_arch.start import start  # noqa: E402
 
 if __name__ == '__main__':
-    sys.exit(launch('test', root=ROOT))
+    sys.exit(start('test', root=ROOT))

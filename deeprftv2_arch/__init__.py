@@ -1,7 +1,13 @@
-"""DeepRFTv2 for BasicSR: importing this package registers its networks, data sets, losses, metrics and models."""
+"""DeepRFTv2 for BasicSR: importing this package registers its networks, data sets, losses, metrics and models.
+
+In our own launchers it is they who register, once they have looked at the option file: see `start`.
+"""
 
 __version__ = '0.1.0'
 
-from deeprftv2_arch.registration import register_all
+from deeprftv2_arch.start import registers_late
 
-register_all()
+if not registers_late():
+    from deeprftv2_arch.registration import register_all
+
+    register_all()

@@ -13,7 +13,7 @@ PROGRAM_ERROR, USER_ERROR, INTERRUPTED = 1, 2, 130
 
 
 def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted.') -> int:
-    """Run a command and put what a user can mend into one message on stderr.
+    """Run a command and say on stderr what a user can mend, each thing in a line of its own.
 
     Args:
         command: Returns its exit code, None for 0.
@@ -25,7 +25,7 @@ def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted
     try:
         return command() or 0
     except UserError as error:
-        message = str(error)
+        return tell(error)
     except BrokenProcessPool:
         message = 'A worker was killed, probably for lack of memory. Try fewer --workers.'
     except OSError as error:
@@ -33,5 +33,11 @@ def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
-    print(f'Error: {message}', file=sys.stderr)
+    return tell(UserError(message))
+
+
+def tell(error: UserError) -> int:
+    """Say what is wrong, each line marked as an error. Returns the exit code."""
+    for line in str(error).splitlines():
+        print(f'Error: {line}', file=sys.stderr)
     return USER_ERROR

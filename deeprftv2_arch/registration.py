@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
-import os
 from pathlib import Path
 
 import torch
 
 from deeprftv2_arch import toolbox
+from deeprftv2_arch.ranks import process_rank
 
 PARTS = ('archs', 'data', 'losses', 'metrics', 'models')
 
@@ -57,16 +57,6 @@ def in_use() -> str:
         f'deeprftv2_arch {__version__} ({Path(__file__).parent}), '
         f'basicsr {basicsr.__version__} ({Path(basicsr.__file__).parent}), torch {torch.__version__}'
     )
-
-
-def process_rank() -> int:
-    """Rank of this process among those that torchrun or Slurm started, known before they have met."""
-    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
-
-
-def local_rank() -> int:
-    """Rank of this process among those on the same machine."""
-    return int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
 
 
 @functools.cache

@@ -9,11 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from deeprftv2_arch.console import USER_ERROR
+from deeprftv2_arch.console import exit_code, tell
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.options.checked import read_checked
-from deeprftv2_arch.options.reference import reference
-from deeprftv2_arch.options.registries import Registries
+from deeprftv2_arch.options.checked import read_checked, refuse_early
 from deeprftv2_arch.options.yaml_file import read_option_file
 
 
@@ -25,18 +23,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('files', nargs='*', metavar='FILE', help='option files to check; none for the reference')
     files = parser.parse_args(arguments).files
     if not files:
-        print(reference(Registries()), end='')
-    wrong = False
+        print(_reference(), end='')
+    code = 0
     for file in files:
         try:
-            read_checked(file, is_train='train' in read_option_file(file).options)
+            _check(file)
         except UserError as error:
-            wrong = True
-            print(*(f'Error: {line}' for line in str(error).splitlines()), sep='\n', file=sys.stderr)
+            code = tell(error)
         else:
             print(f'{file}: nothing is wrong.')
-    return USER_ERROR if wrong else 0
+    return code
+
+
+def _reference() -> str:
+    from deeprftv2_arch.options.reference import reference
+    from deeprftv2_arch.options.registries import Registries
+    from deeprftv2_arch.registration import register_all
+
+    register_all()
+    return reference(Registries())
+
+
+def _check(file: str) -> None:
+    is_train = 'train' in read_option_file(file).options
+    if 'basicsr' not in sys.modules:
+        refuse_early(file, is_train=is_train)
+        from deeprftv2_arch.registration import register_all
+
+        register_all()
+    read_checked(file, is_train=is_train)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(exit_code(main))

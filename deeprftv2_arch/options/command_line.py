@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.options.checked import read_checked
+from deeprftv2_arch.options.checked import read_checked, refuse_early
 
 RESOLVED = 'resolved_options.yml'
 """Written beside the copy of the option file: the options of the run, with the values of the command line."""
@@ -38,6 +38,17 @@ class CommandLine:
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
+    def refuse_early(self, is_train: bool) -> None:
+        """Check the options as far as the sources tell what they may name.
+
+        Args:
+            is_train: Whether the run trains.
+
+        Raises:
+            UserError: For everything that is wrong with the options.
+        """
+        refuse_early(self.given.opt, is_train=is_train, **self._changes())
+
     def parse_options(
         self, toolbox_parser: Callable[..., tuple[dict[str, Any], argparse.Namespace]], root: str, is_train: bool
     ) -> tuple[dict[str, Any], argparse.Namespace]:
@@ -52,9 +63,7 @@ class CommandLine:
             UserError: For everything that is wrong with the options.
         """
         given = self.given
-        read = read_checked(
-            given.opt, is_train=is_train, settings=given.set, forced=given.force_yml, launcher=given.launcher
-        )
+        read = read_checked(given.opt, is_train=is_train, **self._changes())
         final = Path(self._folder.name, RESOLVED)
         final.write_text(_dump(read.options), encoding='utf-8')
         argv = sys.argv
@@ -84,6 +93,9 @@ class CommandLine:
             Path(folder, RESOLVED).write_text(f'{source}\n{_dump(self.resolved)}', encoding='utf-8')
         except OSError as error:
             raise UserError(f'Cannot write {Path(folder, RESOLVED)}: {error.strerror}.') from error
+
+    def _changes(self) -> dict[str, Any]:
+        return {'settings': self.given.set, 'forced': self.given.force_yml, 'launcher': self.given.launcher}
 
     def _for_toolbox(self, file: Path) -> list[str]:
         given = self.given

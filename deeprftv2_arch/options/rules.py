@@ -12,6 +12,7 @@ from deeprftv2_arch.option_keys import mixed_precision, nearest
 from deeprftv2_arch.options.check import Checker
 from deeprftv2_arch.options.definitions import DATASETS, MODELS
 from deeprftv2_arch.protocols import find_protocol
+from deeprftv2_arch.ranks import count_processes
 from deeprftv2_arch.stages import read_stages
 
 
@@ -39,12 +40,6 @@ def check_rules(checker: Checker, launcher: str) -> None:
     _check_precision(checker)
     _check_foreign_data(checker)
     _check_machine(checker, launcher)
-
-
-def count_processes(launcher: str) -> int:
-    """The number of processes of the run that this process is to be one of."""
-    variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS'}.get(launcher)
-    return int(os.environ.get(variable, 1)) if variable else 1
 
 
 def _check_names_of_datasets(checker: Checker) -> None:
