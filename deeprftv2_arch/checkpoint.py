@@ -8,7 +8,7 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,7 +16,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from deeprftv2_arch.atomic_file import cannot_write
 from deeprftv2_arch.errors import UserError
@@ -104,6 +106,23 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
         finally:
             with suppress(OSError):
                 part.unlink()
+
+
+def plain_weights(net: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a network as checkpoints hold it: on the CPU, under the names that it has without a wrapper."""
+    return {key.removeprefix('module.'): value.cpu() for key, value in net.state_dict().items()}
+
+
+def plain_state(
+    epoch: int, iteration: int, optimizers: Iterable[Optimizer], schedulers: Iterable[LRScheduler]
+) -> dict[str, Any]:
+    """The state of a training as the toolbox writes and reads it."""
+    return {
+        'epoch': epoch,
+        'iter': iteration,
+        'optimizers': [optimizer.state_dict() for optimizer in optimizers],
+        'schedulers': [scheduler.state_dict() for scheduler in schedulers],
+    }
 
 
 def pick_weights(content: Mapping[str, Any], path: str | Path, key: str | None) -> dict[str, Tensor]:

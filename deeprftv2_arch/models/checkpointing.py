@@ -12,7 +12,7 @@ from basicsr.utils.dist_util import master_only
 from torch import distributed as dist
 from torch.utils.data import DataLoader
 
-from deeprftv2_arch.checkpoint import read_checkpoint, save_checkpoint
+from deeprftv2_arch.checkpoint import plain_state, plain_weights, read_checkpoint, save_checkpoint
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.scores import better
 from deeprftv2_arch.models.validation import ValidatedModel
@@ -60,10 +60,7 @@ class CheckpointedModel(ValidatedModel):
         if current_iter == -1:
             return
         state = {
-            'epoch': epoch,
-            'iter': current_iter,
-            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            **plain_state(epoch, current_iter, self.optimizers, self.schedulers),
             'random': self.random_states,
             'bad_steps': self.bad_steps,
             **self._known(),
@@ -143,11 +140,7 @@ class CheckpointedModel(ValidatedModel):
     @master_only
     def _keep_best(self) -> None:
         nets = {'params': self.net_g, 'params_ema': getattr(self, 'net_g_ema', None)}
-        weights = {
-            key: {name: tensor.cpu() for name, tensor in self.get_bare_model(net).state_dict().items()}
-            for key, net in nets.items()
-            if net is not None
-        }
+        weights = {key: plain_weights(self.get_bare_model(net)) for key, net in nets.items() if net is not None}
         save_checkpoint({**weights, 'best': self.best}, self._weights('best'))
         get_root_logger().info(
             f'Best {self.best_by} on {self.best["data"]} so far: {self.best["value"]:.4f}. Kept '

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deeprftv2_arch.checkpoint import mismatch, pick_weights, read_checkpoint, save_checkpoint
+from deeprftv2_arch.checkpoint import (
+    mismatch,
+    pick_weights,
+    plain_state,
+    plain_weights,
+    read_checkpoint,
+    save_checkpoint,
+)
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.toolbox.access import base_model, has, module, replace
 
@@ -22,22 +29,14 @@ def mend_saving() -> bool:
     def save_network(self, net, net_label, current_iter, param_key='params'):
         nets = net if isinstance(net, list) else [net]
         keys = param_key if isinstance(param_key, list) else [param_key]
-        weights = {
-            key: {k.removeprefix('module.'): v.cpu() for k, v in self.get_bare_model(net).state_dict().items()}
-            for key, net in zip(keys, nets, strict=True)
-        }
+        weights = {key: plain_weights(self.get_bare_model(net)) for key, net in zip(keys, nets, strict=True)}
         label = 'latest' if current_iter == -1 else current_iter
         save_checkpoint(weights, Path(self.opt['path']['models'], f'{net_label}_{label}.pth'))
 
     def save_training_state(self, epoch, current_iter):
         if current_iter == -1:
             return
-        state = {
-            'epoch': epoch,
-            'iter': current_iter,
-            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-        }
+        state = plain_state(epoch, current_iter, self.optimizers, self.schedulers)
         save_checkpoint(state, Path(self.opt['path']['training_states'], f'{current_iter}.state'))
 
     replace(base_model(), 'save_network', master_only(save_network))
