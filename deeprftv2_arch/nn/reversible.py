@@ -321,11 +321,13 @@ class _Reversible(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, *emitted_gradients):
-        saved = ctx.saved_tensors
-        maps = dict(zip(ctx.map_names, saved[: len(ctx.map_names)], strict=True))
+        saved = list(ctx.saved_tensors)
+        # Unless backward shall run again, each map is freed as soon as it is undone.
+        ctx.maybe_clear_saved_tensors()
+        maps = {name: saved.pop(0) for name in ctx.map_names}
         wanted = ctx.needs_input_grad[5 : 5 + len(ctx.names)]
         constants = {name for name, want in zip(ctx.names, wanted, strict=True) if not want}
-        rewinder = _Rewinder(maps, saved[len(maps) :], constants, ctx.autocast)
+        rewinder = _Rewinder(maps, saved, constants, ctx.autocast)
         pending = list(emitted_gradients)
         for step in reversed(ctx.steps):
             rewinder.rewind(step, pending.pop() if step.verb == 'emit' else None)

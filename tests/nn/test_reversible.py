@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -257,3 +258,33 @@ def test_random_programs_have_the_gradients_of_autograd() -> None:
         # Plain once; reversible once forth and once back; all else is what was made again.
         made_again += sum(module.calls - 3 for module in modules if isinstance(module, Mix))
     assert made_again > 30
+
+
+@pytest.mark.parametrize('again', [False, True])
+def test_maps_are_freed_while_backward_undoes_them_unless_it_shall_run_again(again: bool) -> None:
+    alive: list[bool] = []
+
+    class Watch(Mix):
+        def forward(self, *maps: Tensor) -> Tensor:
+            if self.calls % 2:
+                alive.append(final() is not None)
+            return super().forward(*maps)
+
+    def program(slots: Slots) -> None:
+        nonlocal final
+        slots.couple('a', modules[0], modules[1], 'b')  # undone last, after the final value of b
+        slots.couple('b', modules[0], modules[2], 'a')
+        final = weakref.ref(slots.maps['b'])
+        slots.emit('out', modules[2], 'a', plus='b')
+
+    final, modules = None, nn.ModuleList([Scaling(1), Watch(1), Mix(1)])
+    maps = {name: torch.randn(1, 1, 2, 2, requires_grad=True) for name in 'ab'}
+    ((_, output),) = run_reversible(program, maps, modules)
+    output.sum().backward(retain_graph=again)
+    assert alive == [again]
+    if again:
+        first = maps['a'].grad.clone()
+        output.sum().backward()
+        assert torch.equal(maps['a'].grad, 2 * first)
+    with pytest.raises(RuntimeError, match='second time'):
+        output.sum().backward()
