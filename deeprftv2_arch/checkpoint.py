@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import pickletools
 import re
 import time
 import zipfile
@@ -54,10 +55,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # an unpickler fed with arbitrary bytes raises all there is
-        if isinstance(error, UnpicklingError) and (zipfile.is_zipfile(path) or _FOREIGN_OBJECT.search(str(error))):
-            found = _FOREIGN_OBJECT.search(str(error))
+        found = _foreign_object(path, error)
+        if found or (isinstance(error, UnpicklingError) and zipfile.is_zipfile(path)):
             raise UserError(
-                f'{path} holds Python objects beside tensors{f" ({found[1]})" if found else ""}, which may run code '
+                f'{path} holds Python objects beside tensors{f" ({found})" if found else ""}, which may run code '
                 'when loaded. If you trust where it comes from, load it with torch.load(..., weights_only=False) and '
                 'save its state dict alone.'
             ) from error
@@ -173,6 +174,21 @@ def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
         'wrongly shaped': shapes,
     }
     return '; '.join(f'{len(keys)} {kind}: {_some(keys)}' for kind, keys in kinds.items() if keys)
+
+
+def _foreign_object(path: str | Path, error: Exception) -> str | None:
+    """Name of the first object for which a pickle was refused, from torch's words or from a bare pickle itself."""
+    if named := _FOREIGN_OBJECT.search(str(error)):
+        return named[1]
+    texts: list[str] = []
+    # Takes the file apart without loading anything. What is no pickle ends it soon.
+    with open(path, 'rb') as file, suppress(Exception):
+        for operation, argument, _ in pickletools.genops(file):
+            if operation.name in ('GLOBAL', 'STACK_GLOBAL'):
+                return argument.replace(' ', '.') if argument else '.'.join(texts[-2:])
+            if isinstance(argument, str):
+                texts.append(argument)
+    return None
 
 
 def _sync(path: Path) -> None:

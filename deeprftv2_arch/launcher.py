@@ -263,9 +263,13 @@ class Folders:
 
     def __init__(self, folders: list[str | Path]) -> None:
         self.before = {Path(folder): (Path(folder).exists(), self._archives(folder)) for folder in folders}
+        self.options = {path: path.read_bytes() for folder in self.before for path in self._option_files(folder)}
 
     def put_back(self) -> None:
-        """Remove those that are new and hold nothing but logs and options, and undo their archiving."""
+        """Remove those that are new and hold nothing but logs and options, and undo their archiving.
+
+        Where a run was to be resumed, its options are those of before.
+        """
         for folder, (existed, archives_before) in self.before.items():
             archived = self._archives(folder) - archives_before
             is_new = folder.is_dir() and (archived or not existed)
@@ -273,6 +277,13 @@ class Folders:
                 shutil.rmtree(folder)
                 if archived:
                     archived.pop().rename(folder)
+            for path in self._option_files(folder):
+                if path in self.options:
+                    path.write_bytes(self.options[path])
+
+    @staticmethod
+    def _option_files(folder: Path) -> list[Path]:
+        return [*folder.glob('*.yml'), *folder.glob('*.yaml')]
 
     @staticmethod
     def _archives(folder: str | Path) -> set[Path]:

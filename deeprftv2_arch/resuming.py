@@ -59,10 +59,16 @@ def load_state(path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f'{path} is not the state of a training: it lacks {", ".join(sorted(_NEEDED - state.keys()))}.')
     if path.stem.isdigit() and state['iter'] != int(path.stem):
         raise UserError(f'{path} is the state after iteration {state["iter"]}: the file was renamed.')
+    if path.parent.resolve() != Path(options['path']['training_states']).resolve():
+        raise UserError(
+            f'path.resume_state: {path} is of another experiment; those of this one are in '
+            f'{options["path"]["training_states"]}. Take the name of that experiment; or begin anew from its weights, '
+            'with path.pretrain_network_g.'
+        )
     for weights in _weights(state['iter'], options):
         read_checkpoint(weights)
     if 'options' in state:
-        _check_unchanged(path, state['options'], training_record(options))
+        _check_unchanged(path, state['options'], options)
     return state
 
 
@@ -130,9 +136,13 @@ def _weights(iteration: int, options: Mapping[str, Any]) -> Iterator[Path]:
             yield Path(options['path']['models'], f'net_{name.removeprefix("network_")}_{iteration}.pth')
 
 
-def _check_unchanged(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _check_unchanged(path: Path, before: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    now = training_record(options)
+    names = {}
+    if 'T_max' not in (options['train'].get('scheduler') or {}):
+        names['train.scheduler.T_max'] = 'train.total_iter (which train.scheduler.T_max follows)'
     changes = [
-        f'{key}: {now.get(key, "absent")} instead of {before.get(key, "absent")}'
+        f'{names.get(key, key)}: {now.get(key, "absent")} instead of {before.get(key, "absent")}'
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]

@@ -77,6 +77,15 @@ def test_a_hostile_file_is_refused_with_the_reason(tmp_path, as_zip):
     assert trace.exists()
 
 
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_bare_pickle_is_refused_with_the_reason(tmp_path, protocol):
+    path, trace = tmp_path / 'net.pth', tmp_path / 'trace'
+    path.write_bytes(pickle.dumps({'params': Hostile(f'touch {trace}')}, protocol))
+    with pytest.raises(UserError, match=r'net\.pth holds Python objects beside tensors \((posix|nt)\.system\)'):
+        read_checkpoint(path)
+    assert not trace.exists()
+
+
 def test_no_code_of_a_file_is_run(tmp_path):
     torch.save({'params': {}, 'surprise': Surprise()}, tmp_path / 'net.pth')
     with pytest.raises(UserError, match=r'net\.pth holds Python objects'):

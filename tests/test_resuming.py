@@ -120,7 +120,7 @@ def test_none_that_is_good(options, save):
         ('datasets.train.gt_size', 64, r'datasets\.train\.gt_size: 64 instead of 32'),
         ('datasets.train.batch_size_per_gpu', 4, r'total batch \(processes x .*\): 4 instead of 2'),
         ('world_size', 2, r'total batch \(processes x .*\): 4 instead of 2'),
-        ('train.total_iter', 200, r'train\.scheduler\.T_max: 200 instead of 100'),
+        ('train.total_iter', 200, r'train\.total_iter \(which train\.scheduler\.T_max follows\): 200 instead of 100'),
     ],
 )
 def test_changed_options_are_named(options, save, key, value, message):
@@ -167,6 +167,13 @@ def test_states_of_the_toolbox_are_taken(options, save):
     state.pop('options')
     torch.save(state, path)
     assert newest_state(options)[0] == path
+
+
+def test_a_state_of_another_experiment(options, save, tmp_path):
+    path = save(10)
+    options['path']['training_states'] = str(tmp_path / 'other' / 'training_states')
+    with pytest.raises(UserError, match=r'path\.resume_state: .*10\.state is of another experiment, and .*other'):
+        load_state(path, options)
 
 
 def test_what_is_no_state(options, save, tmp_path):

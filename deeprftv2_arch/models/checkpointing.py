@@ -113,12 +113,16 @@ class CheckpointedModel(ValidatedModel):
         if self.is_train:
             self._record_validation(current_iter)
 
-    def last_saved(self) -> str:
-        """A sentence that names the newest checkpoint."""
+    def beginning_again(self) -> str:
+        """What to begin again from: the newest checkpoint, or nothing. The sentence may go on."""
         states = [path for path in self._state(0).parent.glob('*.state') if path.stem.isdigit()]
         if not states:
-            return 'No checkpoint was saved before.'
-        return f'The last good checkpoint is {self._weights(max(int(path.stem) for path in states))}.'
+            return 'No checkpoint was saved before. Begin anew'
+        newest = self._weights(max(int(path.stem) for path in states))
+        return (
+            f'The last good checkpoint is {newest}. Begin a training under another name from those weights, with '
+            'path.pretrain_network_g and'
+        )
 
     def _compare_with_best(self, data: str, current_iter: int | str) -> None:
         """Keep the weights if they are the best so far; count the validations since. All processes see the same."""

@@ -251,8 +251,7 @@ class DeblurModel(CheckpointedModel):
             self._close_bar()
             raise UserError(
                 f'{found}: {self.max_bad_steps} such steps in a row, the limit of train.max_bad_steps. '
-                f'{self.last_saved()} Begin a training under another name from those weights, with '
-                'path.pretrain_network_g and a lower train.optim_g.lr.'
+                f'{self.beginning_again()} with a lower train.optim_g.lr.'
             )
 
     def _close_bar(self) -> None:
