@@ -46,9 +46,9 @@ class NAFBlock(nn.Module):
 
     def gated(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the first half before the attention, and what the attention is computed from."""
-        if fused.runs(x):
+        if fused.runs(x, modules=(self.norm1, self.expand, self.depthwise)):
             gated, mean = fused.norm_expand_depthwise(
-                x, self.norm1, self.expand.weight, self.expand.bias, self.depthwise, gates=True
+                x, self.norm1, self.expand.weight.flatten(1), self.expand.bias, self.depthwise, gates=True
             )
             return gated, mean if self.pool.takes_whole(x) else self.pool(gated)
         gated = simple_gate(self.depthwise(self.expand(self.norm1(x))))
@@ -60,7 +60,7 @@ class NAFBlock(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The second half with its residual."""
-        if fused.runs(x):
+        if fused.runs(x, modules=(self.norm2, self.ffn_expand, self.ffn_project)):
             return fused.feed_forward(x, self.norm2, self.ffn_expand, *self.ffn_project.scaled(self.gamma))
         return self.ffn_project(simple_gate(self.ffn_expand(self.norm2(x))), x, self.gamma)
 

@@ -80,7 +80,7 @@ def scaled_update(
     if attention is not None:
         weight = weight * attention.flatten(1).unsqueeze(1)  # n k c
         weight = weight[0] if len(weight) == 1 else weight
-    if fused.runs(x) and fused.runs(base):
+    if fused.runs(x, base):
         return fused.update(x, base, weight, bias)
     if bias is not None:
         base = base + bias.view(1, -1, 1, 1)

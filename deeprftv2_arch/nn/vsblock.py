@@ -80,7 +80,8 @@ class SelectiveScan2d(nn.Module):
             gain: (1, C, 1, 1), by which the scan is multiplied before.
             norm: Norm of ``x`` that comes before the scan; given here, one pass over the map does both.
         """
-        if norm is not None and fused.runs(x):
+        modules = norm, self.in_proj, self.depthwise, self.out_norm, self.out_proj
+        if norm is not None and fused.runs(x, modules=modules):
             return self._forward_fused(x, norm, base, gain)
         x = x if norm is None else norm(x)
         both = self.in_proj(x.permute(0, 2, 3, 1))  # b h w 2d

@@ -1,117 +1,192 @@
-"""The fused passes of inference: their results are those of the plain form, and they stay out where they must."""
+"""The fused passes: their results and gradients are those of the plain form, and they stay out where they must."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn import fused
+from deeprftv2_arch.nn.fused import calls
 from deeprftv2_arch.nn.nafblock import NAFBlock, simple_gate
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock
 from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.vsblock import VSBlock
 
-# One pixel, one row, one column, a tile of the kernel and one pixel more, two samples.
-SIZES = [(2, 16, 1, 1), (1, 32, 1, 5), (1, 16, 7, 1), (1, 48, 3, 32), (2, 16, 9, 33)]
+# One pixel, one row, one column, a tile of the kernels, some pixels more, two samples, more columns than a strip.
+SIZES = [(2, 16, 1, 1), (1, 32, 1, 5), (1, 16, 7, 1), (1, 48, 3, 48), (2, 64, 9, 33), (1, 16, 4, 258)]
 
 
 @pytest.fixture(autouse=True)
-def without_autograd():
+def seeded() -> None:
     torch.manual_seed(0)
-    with torch.no_grad():
-        yield
-
-
-def check(found: torch.Tensor, expected: torch.Tensor) -> None:
-    """Compare float32 with float64."""
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() <= 2e-6 * max(expected.abs().max(), 1)
 
 
 def drawn(module: nn.Module) -> nn.Module:
+    """The module with parameters that are neither zero nor one."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.5)
     return module
 
 
+def check(found: Tensor, expected: Tensor, tolerance: float = 2e-6) -> None:
+    """Compare float32 with float64, as a part of the largest value."""
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1)
+
+
+def parts(channels: int) -> nn.ModuleDict:
+    """Modules that the passes take, for any of them."""
+    wide = 2 * channels
+    made = {
+        'norm': LayerNorm2d(channels),
+        'scan_norm': nn.LayerNorm(wide),
+        'expand': nn.Conv2d(channels, wide, 1),
+        'gates': nn.Conv2d(channels, wide, 1, bias=False),
+        'project': nn.Conv2d(channels, channels, 1),
+        'project_wide': nn.Conv2d(wide, channels, 1, bias=False),
+        'depthwise': nn.Conv2d(wide, wide, 3, padding=1, groups=wide),
+    }
+    return nn.ModuleDict({name: drawn(module) for name, module in made.items()})
+
+
+def flat(convolution: nn.Conv2d) -> Tensor:
+    return convolution.weight.flatten(1)
+
+
+def mean(x: Tensor) -> Tensor:
+    return x.mean((2, 3), keepdim=True)
+
+
+# Name: how the pass computes it and how the plain form does, from modules and from maps.
+PASSES = {
+    'depthwise, gate': (
+        lambda p, m: torch.add(*fused.norm_expand_depthwise(
+            m.x, p['norm'], flat(p['expand']), p['expand'].bias, p['depthwise'], gates=True
+        )),
+        lambda p, m: (lambda y: y + mean(y))(simple_gate(p['depthwise'](p['expand'](p['norm'](m.x))))),
+    ),
+    'depthwise, gelu': (
+        lambda p, m: fused.norm_expand_depthwise(
+            m.x, p['norm'], flat(p['gates']), None, p['depthwise'], gates=False
+        )[0],
+        lambda p, m: F.gelu(p['depthwise'](p['gates'](p['norm'](m.x)))),
+    ),
+    'update': (
+        lambda p, m: fused.update(m.x, m.base, flat(p['project']), p['project'].bias),
+        lambda p, m: m.base + p['project'](m.x),
+    ),
+    'update of each sample': (
+        lambda p, m: fused.update(m.x, m.base, m.each, None),
+        lambda p, m: m.base + torch.einsum('nkc,nchw->nkhw', m.each, m.x),
+    ),
+    'feed forward': (
+        lambda p, m: fused.feed_forward(m.x, p['norm'], p['expand'], flat(p['project']), p['project'].bias),
+        lambda p, m: m.x + p['project'](simple_gate(p['expand'](p['norm'](m.x)))),
+    ),
+    'gated update': (
+        lambda p, m: fused.gated_update(
+            m.scanned, m.x, m.base, p['norm'], flat(p['gates']), p['scan_norm'], flat(p['project_wide'])
+        ),
+        lambda p, m: m.base + p['project_wide'](
+            p['scan_norm'](m.scanned.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) * F.gelu(p['gates'](p['norm'](m.x)))
+        ),
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize('size', SIZES, ids=str)
-def test_every_pass_has_the_values_of_the_plain_form(size: tuple[int, int, int, int]) -> None:
-    channels = size[1]
-    x, base, scanned = 3 * torch.randn(size), torch.randn(size), torch.randn(size[0], 2 * channels, *size[2:])
-    assert fused.runs(x)
-    norm, scan_norm = drawn(LayerNorm2d(channels)), drawn(nn.LayerNorm(2 * channels))
-    expand, project, project_wide, gates = (
-        drawn(nn.Conv2d(*sides, 1))
-        for sides in (
-            (channels, 2 * channels),
-            (channels, channels),
-            (2 * channels, channels),
-            (channels, 2 * channels),
-        )
-    )
-    depthwise = drawn(nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels))
-    each = torch.randn(len(x), channels, channels)
-    weights = expand.weight, expand.bias
-    gated, mean = fused.norm_expand_depthwise(x, norm, *weights, depthwise, gates=True)
-    activated, _ = fused.norm_expand_depthwise(x, norm, *weights, depthwise, gates=False)
-    updated = fused.update(x, base, project.weight.flatten(1), project.bias)
-    updated_each = fused.update(x, base, each, None)
-    fed = fused.feed_forward(x, norm, expand, project.weight.flatten(1), project.bias)
-    scanned_update = fused.gated_update(
-        scanned, x, base, norm, gates.weight.flatten(1), scan_norm, project_wide.weight.flatten(1)
-    )
-    x, base, scanned, each = x.double(), base.double(), scanned.double(), each.double()
-    for module in (norm, scan_norm, expand, project, project_wide, gates, depthwise):
-        module.double()
-    convolved = depthwise(expand(norm(x)))
-    check(gated, simple_gate(convolved))
-    check(mean, simple_gate(convolved).mean((2, 3), keepdim=True))
-    check(activated, F.gelu(convolved))
-    check(updated, base + project(x))
-    check(updated_each, base + torch.einsum('nkc,nchw->nkhw', each, x))
-    check(fed, x + project(simple_gate(expand(norm(x)))))
-    gate = F.gelu(gates(norm(x)) - gates.bias.view(-1, 1, 1))
-    normed = scan_norm(scanned.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    check(scanned_update, base + project_wide(normed * gate) - project_wide.bias.view(-1, 1, 1))
+@pytest.mark.parametrize('name', PASSES)
+def test_every_pass_has_the_values_and_gradients_of_the_plain_form(name: str, size: tuple, monkeypatch) -> None:
+    monkeypatch.setattr(calls, '_ELEMENTS', 0)
+    monkeypatch.setattr(calls, '_SUMMED', 512)  # several shares for the sums
+    batch, channels, *_ = size
+    modules, (ours, plain) = parts(channels), PASSES[name]
+    maps = {'x': 3 * torch.randn(size), 'base': torch.randn(size), 'each': torch.randn(batch, channels, channels)}
+    maps['scanned'] = torch.randn(batch, 2 * channels, *size[2:])
+    found = run(ours, modules, maps)
+    expected = run(plain, modules.double(), {key: value.double() for key, value in maps.items()})
+    assert found.keys() == expected.keys()
+    assert len(found) > 3
+    for key, value in found.items():
+        check(value, expected[key], 2e-6 if key == 'value' else 5e-6)
+
+
+def run(function, modules: nn.ModuleDict, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The value of a function and the gradients of all that it depends on, with autograd and without."""
+    leaves = {key: value.clone().requires_grad_() for key, value in maps.items()}
+    value = function(modules, SimpleNamespace(**leaves))
+    with torch.no_grad():
+        torch.testing.assert_close(function(modules, SimpleNamespace(**maps)), value, rtol=0, atol=0)
+    leaves.update(modules.named_parameters())
+    weights = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value.dtype)
+    gradients = torch.autograd.grad(value, list(leaves.values()), weights, allow_unused=True)
+    used = {key: gradient for key, gradient in zip(leaves, gradients, strict=True) if gradient is not None}
+    return {'value': value.detach(), **used}
 
 
 @pytest.mark.parametrize('threads', [1, 3])
 @pytest.mark.parametrize('kernel', [None, 6])
 @pytest.mark.parametrize('make', [NAFBlock, lambda channels, kernel: NAFEVSBlock(channels, 0, kernel)])
-def test_blocks_have_the_same_values_with_autograd_and_without(make, kernel, threads: int, monkeypatch) -> None:
-    monkeypatch.setattr(fused, '_ELEMENTS', 0)
+def test_blocks_have_the_same_values_and_gradients_as_in_float64(make, kernel, threads: int, monkeypatch) -> None:
+    monkeypatch.setattr(calls, '_ELEMENTS', 0)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
-    block, x = make(32, kernel), torch.randn(2, 32, 10, 9)
-    for parameter in block.parameters():
-        parameter.add_(0.1 * torch.randn_like(parameter))
-    with torch.enable_grad():
-        assert not fused.runs(x)
-        expected = block(x).detach()
-    check(block(x), expected.double())
+    block, x = drawn(make(32, kernel)), torch.randn(2, 32, 10, 9)
+    if hasattr(block, 'scan'):  # the scan's decay and step sizes as they are trained
+        nn.init.constant_(block.scan.A_log, 0.5)
+        nn.init.constant_(block.scan.dt_proj.bias, -3.0)
+    assert fused.runs(x)
+
+    def gradients(block: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+        value = block(x)
+        return value.detach(), *torch.autograd.grad(value.square().mean(), block.parameters())
+
+    found = gradients(block, x)
+    for ours, exact in zip(found, gradients(block.double(), x.double()), strict=True):
+        assert (ours - exact).abs().max() <= 1e-4 * exact.abs().max()
 
 
 def test_plain_form_where_a_kernel_cannot_read_the_map() -> None:
     x = torch.randn(1, 16, 4, 4)
     assert fused.runs(x)
     assert not fused.runs(x.double())
+    assert not fused.runs(x, x.double())
     assert not fused.runs(x.to('meta'))
     assert not fused.runs(x[:, :15])
     with torch.autocast('cpu', torch.bfloat16):
         assert not fused.runs(x)
 
 
+def test_traced_blocks_work_on_other_images() -> None:
+    block, images = drawn(NAFBlock(16)), torch.randn(2, 1, 16, 6, 5)
+    traced = torch.jit.trace(block, images[0], check_trace=False)
+    check(traced(images[1]), block(images[1]).double())
+
+
 def test_plain_form_where_numba_fails(monkeypatch) -> None:
     def fail(name: str) -> None:
         raise ImportError(name)
 
-    block, x = NAFBlock(16), torch.randn(1, 16, 4, 4)
-    nn.init.ones_(block.beta)
+    block, x = drawn(NAFBlock(16)), torch.randn(1, 16, 4, 4)
     expected = block(x)
-    fused._kernels.cache_clear()
+    calls.passes.cache_clear()
     try:
-        monkeypatch.setattr(fused.importlib, 'import_module', fail)
+        monkeypatch.setattr(calls.importlib, 'import_module', fail)
         assert not fused.runs(x)
         check(block(x), expected.double())
     finally:
-        fused._kernels.cache_clear()
+        calls.passes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ('block', 'part'), [(NAFBlock, 'depthwise'), (NAFBlock, 'ffn_expand'), (VSBlock, 'scan.out_norm')]
+)
+def test_hooks_on_parts_of_a_block_are_called(block: type[nn.Module], part: str) -> None:
+    block, x, seen = drawn(block(16)), torch.randn(1, 16, 4, 4), []
+    expected = block(x)
+    block.get_submodule(part).register_forward_hook(lambda module, inputs, output: seen.append(output))
+    check(block(x), expected.double())
+    assert len(seen) == 1

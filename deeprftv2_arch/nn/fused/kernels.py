@@ -1,7 +1,8 @@
 """The compiled passes: each takes its part of a map through several steps of a block, a tile at a time.
 
 Maps lie channels-last in memory: (H, W, C), or (P, C) where the order of pixels does not matter. Every kernel reads its
-inputs once and writes nothing but its result. Numbers of channels are multiples of 16.
+inputs once and writes nothing but its result, and what its gradient needs if that is asked for. Numbers of channels are
+multiples of 16.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from deeprftv2_arch.nn.fused.pixels import add, copy, gate, gate_gelu, gelu, normalise
+from deeprftv2_arch.nn.fused.pixels import add, copy, gate, gate_gelu, gelu, scale_shift, standardise, write
 from deeprftv2_arch.nn.fused.products import WIDTHS, multiply  # noqa: F401
 from deeprftv2_arch.nn.selective_scan.numba_math import FLAGS, compiled, f32
 from deeprftv2_arch.nn.selective_scan.numba_simd import LANES, load, splat, store
@@ -47,7 +48,7 @@ def _fill(rows, slot, first, last):
 
 
 @njit(**FLAGS)
-def _expand_row(x, row, left, right, norm_weight, norm_bias, eps, weights, bias, rows, slot, normed, tile):
+def _expand_row(x, row, left, right, eps, weights, bias, rows, slot, standard, scales, tile):
     """One row of the expanded norm of x, columns left-1..right, into a slot of rows; zero outside of the map."""
     height, width, channels = x.shape
     if row < 0 or row >= height:
@@ -57,11 +58,9 @@ def _expand_row(x, row, left, right, norm_weight, norm_bias, eps, weights, bias,
     first, last = max(left - 1, 0), min(right + 1, width)
     for start in range(first, last, PIXELS):
         count = min(PIXELS, last - start)
-        normalise(pixels, row * width + start, count, norm_weight, norm_bias, eps, normed)
-        multiply(normed, weights, bias, tile)
-        for p in range(count):
-            for c in range(0, tile.shape[1], LANES):
-                store(rows, (slot, start + p - left + 1, c), load(tile, (p, c)))
+        standardise(pixels, row * width + start, count, eps, standard, scales)
+        multiply(standard, weights, bias, tile)
+        write(tile, start - left + 1, count, rows[slot])
     if left == 0:
         _fill(rows, slot, 0, 1)
     if right == width:
@@ -69,30 +68,29 @@ def _expand_row(x, row, left, right, norm_weight, norm_bias, eps, weights, bias,
 
 
 @compiled
-def norm_expand_depthwise(
-    x, norm_weight, norm_bias, eps, weights, bias, taps, taps_bias, gates, out, sums, first, last
-):
+def norm_expand_depthwise(x, eps, weights, bias, taps, taps_bias, gates, out, sums, kept, first, last):
     """Rows first..last-1 of an activation of the 3x3 convolution of the expanded norm of x, and the sum of each row.
 
     The activation: the first half of the channels times the second if gates is true, else the GELU of all.
 
     x (H, W, C), weights packed (C -> L), bias (1, L), taps (9, L), taps_bias (L,), out (H, W, K), sums (H, K), zero;
-    L is 2K or K.
+    L is 2K or K. The expanded norm goes into kept (H, W, L), if that has any rows.
     """
     _, width, channels = out.shape
     rows = np.empty((3, min(width, _COLUMNS) + 2, taps.shape[1]), f32)
-    normed, tile = np.zeros((PIXELS, x.shape[2]), f32), np.empty((PIXELS, taps.shape[1]), f32)
+    standard, scales = np.zeros((PIXELS, x.shape[2]), f32), np.empty(PIXELS, f32)
+    tile = np.empty((PIXELS, taps.shape[1]), f32)
     one, other = np.empty(PIXELS * LANES, f32), np.empty(PIXELS * LANES, f32)
     for left in range(0, width, _COLUMNS):
         right = min(left + _COLUMNS, width)
         for below in range(first - 1, last + 1):
-            _expand_row(
-                x, below, left, right, norm_weight, norm_bias, eps, weights, bias, rows, (below + 1) % 3, normed, tile
-            )
+            _expand_row(x, below, left, right, eps, weights, bias, rows, (below + 1) % 3, standard, scales, tile)
             row = below - 1
             if row < first:
                 continue
             slots = row % 3, (row + 1) % 3, (row + 2) % 3
+            if len(kept):
+                write(rows[slots[1], 1:], left, right - left, kept[row])
             for start in range(0, right - left, PIXELS):
                 end = min(start + PIXELS, right - left)
                 for c in range(0, channels, LANES):
@@ -120,14 +118,20 @@ def update(x, base, weights, bias, out, first, last):
 
 
 @compiled
-def feed_forward(x, norm_weight, norm_bias, eps, expand, expand_bias, project, project_bias, out, first, last):
-    """Pixels first..last-1 of x (P, C) plus its gated pair: packed (C -> 2K), (K -> C), biases (1, 2K), (1, C)."""
-    normed, gated = np.zeros((PIXELS, x.shape[1]), f32), np.empty((PIXELS, project.shape[1]), f32)
-    expanded, tile = np.empty((PIXELS, 2 * gated.shape[1]), f32), np.empty_like(normed)
+def feed_forward(x, eps, expand, expand_bias, project, project_bias, out, kept, first, last):
+    """Pixels first..last-1 of x (P, C) plus its gated pair: packed (C -> 2K), (K -> C), biases (1, 2K), (1, C).
+
+    The expanded norm goes into kept (P, 2K), if that has any rows.
+    """
+    standard, scales = np.zeros((PIXELS, x.shape[1]), f32), np.empty(PIXELS, f32)
+    expanded, tile = np.empty((PIXELS, expand_bias.shape[1]), f32), np.empty_like(standard)
+    gated = np.empty((PIXELS, expanded.shape[1] // 2), f32)
     for start in range(first, last, PIXELS):
         count = min(PIXELS, last - start)
-        normalise(x, start, count, norm_weight, norm_bias, eps, normed)
-        multiply(normed, expand, expand_bias, expanded)
+        standardise(x, start, count, eps, standard, scales)
+        multiply(standard, expand, expand_bias, expanded)
+        if len(kept):
+            write(expanded, start, count, kept)
         gate(expanded, gated)
         multiply(gated, project, project_bias, tile)
         add(tile, x, start, count, out)
@@ -135,20 +139,25 @@ def feed_forward(x, norm_weight, norm_bias, eps, expand, expand_bias, project, p
 
 @compiled
 def gated_update(
-    scanned, source, base, norm_weight, norm_bias, eps, gates, no_gates_bias,
-    scan_weight, scan_bias, scan_eps, weights, no_bias, out, first, last,
+    scanned, source, base, scan_eps, scan_weight, scan_bias, eps, gates, gates_bias, weights, no_bias, out, kept, first,
+    last,
 ):  # fmt: skip
-    """Pixels first..last-1 of base + (norm(scanned) * gelu(norm(source) @ gates)) @ weights.
+    """Pixels first..last-1 of base + (norm(scanned) * gelu(norm(source) @ gates + gates_bias)) @ weights.
 
-    scanned (P, D), source and base (P, C), packed gates (C -> D) and weights (D -> C), zeros (1, D) and (1, C).
+    scanned (P, D), source and base (P, C), packed gates (C -> D) and weights (D -> C), gates_bias (1, D), zeros (1, C).
+    The gates before their GELU go into kept (P, D), if that has any rows.
     """
-    normed, tile = np.zeros((PIXELS, source.shape[1]), f32), np.empty((PIXELS, base.shape[1]), f32)
+    standard, scales = np.zeros((PIXELS, source.shape[1]), f32), np.empty(PIXELS, f32)
     part, gating = np.zeros((PIXELS, scanned.shape[1]), f32), np.empty((PIXELS, scanned.shape[1]), f32)
+    tile = np.empty((PIXELS, base.shape[1]), f32)
     for start in range(first, last, PIXELS):
         count = min(PIXELS, last - start)
-        normalise(source, start, count, norm_weight, norm_bias, eps, normed)
-        multiply(normed, gates, no_gates_bias, gating)
-        normalise(scanned, start, count, scan_weight, scan_bias, scan_eps, part)
+        standardise(source, start, count, eps, standard, scales)
+        multiply(standard, gates, gates_bias, gating)
+        if len(kept):
+            write(gating, start, count, kept)
+        standardise(scanned, start, count, scan_eps, part, scales)
+        scale_shift(part, scan_weight, scan_bias)
         gate_gelu(part, gating)
         multiply(part, weights, no_bias, tile)
         add(tile, base, start, count, out)

@@ -21,18 +21,19 @@ from deeprftv2_arch.nn.selective_scan.numba_simd import FLOATS, LANES, MATH, bro
 _WIDE = '+avx512f' in (config.CPU_FEATURES or binding.get_host_cpu_features().flatten())
 # 32 registers of 16 floats take 8 rows of 48 sums beside the factors; 16 registers of 8 floats take 6 rows of 16.
 ROWS = 8 if _WIDE else 6
+_OUTER_ROWS = 8 if _WIDE else 4  # divides all numbers of channels
 WIDTHS = (48, 32, 16) if _WIDE else (16,)
 """Columns that a panel may have, preferred ones first."""
 
 
-def _define_block(width: int):
-    """out = start + the product of ROWS rows of the left factor and ``width`` columns of the right one.
+def _define_block(height: int, width: int):
+    """out = start + the product of ``height`` rows of the left factor and ``width`` columns of the right one.
 
     Each of the four is a tuple: an array, the index where it begins, the distance between its rows in floats. The left
     factor has the distance between its columns as well.
     """
     vectors = [ir.Constant(ir.IntType(64), LANES * j) for j in range(width // LANES)]
-    rows = [ir.Constant(ir.IntType(64), i) for i in range(ROWS)]
+    rows = [ir.Constant(ir.IntType(64), i) for i in range(height)]
 
     @intrinsic
     def block(typing_context, left, right, steps, start, out):
@@ -74,17 +75,22 @@ def _define_block(width: int):
     return call
 
 
-_block_48, _block_32, _block_16 = _define_block(48), _define_block(32), _define_block(16)
+def _define_blocks(height: int):
+    block_48, block_32, block_16 = (_define_block(height, width) for width in (48, 32, 16))
+
+    @njit(**FLAGS)
+    def block(width, left, right, steps, start, out):
+        if width == 48:
+            block_48(left, right, steps, start, out)
+        elif width == 32:
+            block_32(left, right, steps, start, out)
+        else:
+            block_16(left, right, steps, start, out)
+
+    return block
 
 
-@njit(**FLAGS)
-def _block(width, left, right, steps, start, out):
-    if width == 48:
-        _block_48(left, right, steps, start, out)
-    elif width == 32:
-        _block_32(left, right, steps, start, out)
-    else:
-        _block_16(left, right, steps, start, out)
+_block, _outer_block = _define_blocks(ROWS), _define_blocks(_OUTER_ROWS)
 
 
 @njit(**FLAGS)
@@ -100,3 +106,17 @@ def multiply(a, weights, bias, out):
         right, k = (weights, (panel, 0, 0), width), panel * width
         for p in range(0, pixels, ROWS):
             _block(width, (a, (p, 0), channels, 1), right, channels, (bias, (0, k), 0), (out, (p, k), outputs))
+
+
+@njit(**FLAGS)
+def add_outer(a, b, out):
+    """out += a.T @ b, the sum of the outer products of all pixels: a (P, C), b (P, K), out (C, K)."""
+    pixels, channels = a.shape
+    outputs = b.shape[1]
+    k = 0
+    while k < outputs:
+        width = 48 if _WIDE and outputs - k >= 48 else 32 if _WIDE and outputs - k >= 32 else 16
+        for c in range(0, channels, _OUTER_ROWS):
+            place = (out, (c, k), outputs)
+            _outer_block(width, (a, (0, c), 1, channels), (b, (0, k), outputs), pixels, place, place)
+        k += width

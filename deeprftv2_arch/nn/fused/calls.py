@@ -1,0 +1,94 @@
+"""How tensors reach the compiled passes: as arrays, in shares of rows for the threads, weights packed in panels."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import pairwise
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeprftv2_arch.nn.selective_scan import parallel
+
+# Below about 0.1 ms of work waking other threads costs more than they give.
+_ELEMENTS = 2**16
+_SUMMED = 2**19  # elements of a map that one job adds up
+
+
+@cache
+def passes() -> ModuleType | None:
+    """The compiled passes, or None if Numba cannot compile them here."""
+    try:
+        kernels = importlib.import_module('deeprftv2_arch.nn.fused.kernels')
+        x, weight, bias = (
+            np.zeros((1, 16), np.float32),
+            np.zeros((1, 16, 16), np.float32),
+            np.zeros((1, 16), np.float32),
+        )
+        kernels.update(x, x, weight, bias, np.empty_like(x), 0, 1)
+    except Exception:  # whatever compilers raise: the plain form computes the same
+        return None
+    return kernels
+
+
+@cache
+def gradients(name: str) -> ModuleType:
+    """A module with the gradients of the passes."""
+    return importlib.import_module(f'deeprftv2_arch.nn.fused.{name}')
+
+
+def _shares(rows: int, parts: int) -> list[tuple[int, int]]:
+    parts = max(min(parts, rows), 1)
+    return list(pairwise(rows * part // parts for part in range(parts + 1)))
+
+
+def _threads(elements: int) -> int:
+    return torch.get_num_threads() if elements >= _ELEMENTS else 1
+
+
+def run(kernel: Callable, calls: list[tuple], rows: int, elements: int) -> None:
+    """Run a kernel on ranges of rows: one call for each sample, shared by the threads."""
+    jobs = [partial(kernel, *call, *share) for call in calls for share in _shares(rows, _threads(elements))]
+    parallel.run(jobs, torch.get_num_threads())
+
+
+def run_sums(
+    kernel: Callable, calls: list[tuple], rows: int, elements: int, shapes: Sequence[tuple[int, ...]]
+) -> list[Tensor]:
+    """`run` for a kernel that adds to arrays as well, its last arguments but the range: the sums over all calls.
+
+    Every job has arrays of its own, so that no two threads add to the same place, and takes few enough pixels that the
+    rounding errors of long sums stay small.
+    """
+    shares = _shares(rows, max(_threads(elements), elements // _SUMMED))
+    sums = [torch.zeros(len(calls) * len(shares), *shape, device='cpu') for shape in shapes]
+    arguments = [(call, share) for call in calls for share in shares]
+    own = zip(*(part.numpy() for part in sums), strict=True)
+    jobs = [partial(kernel, *call, *arrays, *share) for (call, share), arrays in zip(arguments, own, strict=True)]
+    parallel.run(jobs, torch.get_num_threads())
+    return [part.sum(0) for part in sums]
+
+
+def array(x: Tensor) -> np.ndarray:
+    """The memory of a tensor."""
+    return x.detach().numpy()
+
+
+def row(x: Tensor) -> np.ndarray:
+    """(K,) -> (1, K)."""
+    return array(x).reshape(1, -1)
+
+
+def flat(x: Tensor) -> np.ndarray:
+    """(N, H, W, C) -> (N H W, C)."""
+    return array(x).reshape(-1, x.shape[-1])
+
+
+def packed(weight: Tensor) -> np.ndarray:
+    """Weights (K, C) in panels: (K / width, C, width)."""
+    width = next(width for width in passes().WIDTHS if len(weight) % width == 0)
+    return weight.detach().unflatten(0, (-1, width)).transpose(1, 2).contiguous().numpy()
