@@ -216,10 +216,10 @@ from deeprftv2_arch.nn.selective_scan import triton_cuda as kernels
 sizes = {'N': 8, 'STATES': 8, 'BLOCK': kernels._BLOCK}
 chunk = {'CHUNK': kernels._CHUNK}
 work = [
-    (kernels._chunk_forward, {**sizes, **chunk, 'OUTPUT': False}, 1),
-    (kernels._chunk_forward, {**sizes, **chunk, 'OUTPUT': True}, 1),
+    (kernels._chunk_end, {**sizes, **chunk, 'REVERSE': False}, 1),
+    (kernels._chunk_end, {**sizes, **chunk, 'REVERSE': True}, 1),
     (kernels._join_chunks, {**sizes, 'REVERSE': True}, 1),
-    (kernels._chunk_adjoint, {**sizes, **chunk}, 1),
+    (kernels._chunk_outputs, {**sizes, **chunk}, 1),
     (kernels._chunk_gradients, {**chunk, 'N': 8, 'BLOCK': kernels._BLOCK}, 4),
 ]
 for capability in (80, 90):  # A100, H100

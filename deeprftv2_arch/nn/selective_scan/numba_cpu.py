@@ -6,7 +6,7 @@ blocks of features. Backward keeps the inputs and the states at chunk starts and
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from deeprftv2_arch.nn.selective_scan import numba_kernels as kernels
 from deeprftv2_arch.nn.selective_scan.numba_simd import LANES
 from deeprftv2_arch.nn.selective_scan.parallel import run
+from deeprftv2_arch.nn.selective_scan.trial import failure
 
 # Blocks of features of one job: as many as keep all their states in the first-level cache.
 _BLOCKS = 8
@@ -106,20 +107,8 @@ def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, d
     return _forward(*(x.detach() for x in inputs), keep=False)[0]
 
 
-@cache
-def _failure() -> str:
-    """Compiles both kernels, or loads them, by a scan of one step; says what failed."""
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            u, A, D = (torch.zeros(shape, dtype=torch.float32, device='cpu') for shape in ((1, 1, 1), (1, 1), (1,)))
-            scan(u.clone().requires_grad_(), u, A, u, u, D, D).sum().backward()
-    except Exception as error:  # whatever compilers raise: the caller has another backend
-        return f'Numba cannot compile its kernels here ({type(error).__name__}: {error})'
-    return ''
-
-
 def unusable_reason(device: torch.device, dtype: torch.dtype) -> str:
     """Why this backend cannot run here, or an empty string."""
     if device.type != 'cpu' or dtype != torch.float32:
         return 'it computes float32 on the CPU'
-    return _failure()
+    return failure('Numba', scan, device)

@@ -6,19 +6,19 @@ All chunks of the sequence run at the same time, in three launches, each as wide
 2. the chunks are joined, which gives the state before each (the decay of a chunk is exp(sum of its steps * A));
 3. every chunk runs again from its true start state and gives the outputs.
 
-Backward does the same with the adjoint recurrence from the right, and then computes all gradients of a chunk at once
-with associative scans over its steps. It keeps the inputs, the states before the chunks and the sums of steps.
+Backward does the first two with the adjoint recurrence from the right, and then computes all gradients of a chunk at
+once with associative scans over its steps. It keeps the inputs and the states before the chunks.
 """
 
 from __future__ import annotations
-
-from functools import cache
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from deeprftv2_arch.nn.selective_scan.trial import failure
 
 _CHUNK = 64  # steps
 _BLOCK = 16  # features of one program
@@ -61,35 +61,40 @@ def _step(index, batch, length, delta_ptr, bias, d, n, features, N: tl.constexpr
 
 
 @triton.jit
-def _chunk_forward(
-    u_ptr, delta_ptr, A_ptr, B_ptr, C_ptr, D_ptr, bias_ptr, start_ptr, end_ptr, sum_ptr, y_ptr,
-    length, features, chunks,
-    CHUNK: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr, OUTPUT: tl.constexpr,
+def _states(chunk, batch, d, n, features, chunks, N: tl.constexpr):
+    """Where the numbers per chunk lie: of the features d, and of their states."""
+    row = (batch * chunks + chunk) * features + d
+    return row, row[:, None] * N + n[None, :]
+
+
+@triton.jit
+def _chunk_end(
+    x_ptr, delta_ptr, A_ptr, weight_ptr, bias_ptr, end_ptr, sum_ptr, length, features, chunks,
+    CHUNK: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr, REVERSE: tl.constexpr,
 ):  # fmt: skip
-    """Runs one chunk: from start to the outputs y if OUTPUT, else from zero to the end state and the sum of steps."""
+    """What leaves a chunk if nothing enters it, and the sum of its steps.
+
+    x, weight: u and B for the state, which leaves to the right; dy and C for the adjoint (REVERSE), to the left.
+    """
     chunk, batch = tl.program_id(0), tl.program_id(2)
     d, n, in_d, in_state, rate = _block(tl.program_id(1), A_ptr, features, N, STATES, BLOCK)
     bias = tl.load(bias_ptr + d, mask=in_d, other=0.0)
-    skip = tl.load(D_ptr + d, mask=in_d, other=0.0)
-    row = (batch * chunks + chunk) * features + d
-    states = row[:, None] * N + n[None, :]
     state = tl.zeros([BLOCK, STATES], tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
-    if OUTPUT:
-        state = tl.load(start_ptr + states, mask=in_state, other=0.0)
-    for t in range(CHUNK):
+    for i in range(CHUNK):
+        t = CHUNK - 1 - i if REVERSE else i
         at, row_d, row_n, step = _step(chunk * CHUNK + t, batch, length, delta_ptr, bias, d, n, features, N)
-        u = tl.load(u_ptr + at * features + d, mask=row_d, other=0.0)
-        b = tl.load(B_ptr + at * N + n, mask=row_n, other=0.0)
-        state = tl.exp2(step[:, None] * rate) * state + (step * u)[:, None] * b[None, :]
+        x = tl.load(x_ptr + at * features + d, mask=row_d, other=0.0)
+        weight = tl.load(weight_ptr + at * N + n, mask=row_n, other=0.0)
+        decay = tl.exp2(step[:, None] * rate)
+        if REVERSE:
+            state = decay * (state + x[:, None] * weight[None, :])
+        else:
+            state = decay * state + (step * x)[:, None] * weight[None, :]
         total += step
-        if OUTPUT:
-            c = tl.load(C_ptr + at * N + n, mask=row_n, other=0.0)
-            y = tl.sum(state * c[None, :], 1) + skip * u
-            tl.store(y_ptr + at * features + d, y, mask=row_d)
-    if not OUTPUT:
-        tl.store(end_ptr + states, state, mask=in_state)
-        tl.store(sum_ptr + row, total, mask=in_d)
+    row, states = _states(chunk, batch, d, n, features, chunks, N)
+    tl.store(end_ptr + states, state, mask=in_state)
+    tl.store(sum_ptr + row, total, mask=in_d)
 
 
 @triton.jit
@@ -103,8 +108,7 @@ def _join_chunks(
     state = tl.zeros([BLOCK, STATES], tl.float32)
     for i in range(chunks):
         chunk = chunks - 1 - i if REVERSE else i
-        row = (batch * chunks + chunk) * features + d
-        states = row[:, None] * N + n[None, :]
+        row, states = _states(chunk, batch, d, n, features, chunks, N)
         tl.store(start_ptr + states, state, mask=in_state)
         total = tl.load(sum_ptr + row, mask=in_d, other=0.0)
         end = tl.load(end_ptr + states, mask=in_state, other=0.0)
@@ -112,23 +116,24 @@ def _join_chunks(
 
 
 @triton.jit
-def _chunk_adjoint(
-    dy_ptr, delta_ptr, A_ptr, C_ptr, bias_ptr, end_ptr, length, features, chunks,
+def _chunk_outputs(
+    u_ptr, delta_ptr, A_ptr, B_ptr, C_ptr, D_ptr, bias_ptr, start_ptr, y_ptr, length, features, chunks,
     CHUNK: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The adjoint state that leaves a chunk to the left if none enters it from the right."""
+    """Runs a chunk from its true start."""
     chunk, batch = tl.program_id(0), tl.program_id(2)
     d, n, in_d, in_state, rate = _block(tl.program_id(1), A_ptr, features, N, STATES, BLOCK)
     bias = tl.load(bias_ptr + d, mask=in_d, other=0.0)
-    adjoint = tl.zeros([BLOCK, STATES], tl.float32)
-    for i in range(CHUNK):
-        t = CHUNK - 1 - i
+    skip = tl.load(D_ptr + d, mask=in_d, other=0.0)
+    _, states = _states(chunk, batch, d, n, features, chunks, N)
+    state = tl.load(start_ptr + states, mask=in_state, other=0.0)
+    for t in range(CHUNK):
         at, row_d, row_n, step = _step(chunk * CHUNK + t, batch, length, delta_ptr, bias, d, n, features, N)
-        dy = tl.load(dy_ptr + at * features + d, mask=row_d, other=0.0)
+        u = tl.load(u_ptr + at * features + d, mask=row_d, other=0.0)
+        b = tl.load(B_ptr + at * N + n, mask=row_n, other=0.0)
         c = tl.load(C_ptr + at * N + n, mask=row_n, other=0.0)
-        adjoint = (adjoint + dy[:, None] * c[None, :]) * tl.exp2(step[:, None] * rate)
-    states = ((batch * chunks + chunk) * features + d)[:, None] * N + n[None, :]
-    tl.store(end_ptr + states, adjoint, mask=in_state)
+        state = tl.exp2(step[:, None] * rate) * state + (step * u)[:, None] * b[None, :]
+        tl.store(y_ptr + at * features + d, tl.sum(state * c[None, :], 1) + skip * u, mask=row_d)
 
 
 @triton.jit
@@ -190,64 +195,57 @@ def _chunk_gradients(
     tl.store(dD_ptr + row, tl.sum(dy * u, 0), mask=in_d)
 
 
+def _enter_chunks(x: Tensor, delta: Tensor, A: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
+    """What enters each chunk, (B, chunks, D, N): the states from the left, or (reverse) the adjoints from the right."""
+    batch, length, features = x.shape
+    states, chunks, blocks = A.shape[1], triton.cdiv(length, _CHUNK), triton.cdiv(features, _BLOCK)
+    end, total = x.new_empty(batch, chunks, features, states), x.new_empty(batch, chunks, features)
+    start = torch.empty_like(end)
+    sizes = {'N': states, 'STATES': triton.next_power_of_2(states), 'BLOCK': _BLOCK, 'REVERSE': reverse, 'num_warps': 1}
+    arrays = (x, delta, A, weight, bias, end, total)
+    _chunk_end[chunks, blocks, batch](*arrays, length, features, chunks, CHUNK=_CHUNK, **sizes)
+    _join_chunks[blocks, batch](end, total, A, start, features, chunks, **sizes)
+    return start
+
+
 class _TritonScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx, u, delta, A, B, C, D, bias):
         batch, length, features = u.shape
         states = A.shape[1]
-        chunks, blocks = triton.cdiv(length, _CHUNK), triton.cdiv(features, _BLOCK)
-        end, total = u.new_empty(batch, chunks, features, states), u.new_empty(batch, chunks, features)
-        start, y = torch.empty_like(end), torch.empty_like(u)
-        sizes = {'N': states, 'STATES': triton.next_power_of_2(states), 'BLOCK': _BLOCK}
-        inputs, shape = (u, delta, A, B, C, D, bias), (length, features, chunks)
-        grid = (chunks, blocks, batch)
-        _chunk_forward[grid](*inputs, start, end, total, y, *shape, CHUNK=_CHUNK, OUTPUT=False, num_warps=1, **sizes)
-        _join_chunks[(blocks, batch)](end, total, A, start, features, chunks, REVERSE=False, num_warps=1, **sizes)
-        _chunk_forward[grid](*inputs, start, end, total, y, *shape, CHUNK=_CHUNK, OUTPUT=True, num_warps=1, **sizes)
-        ctx.save_for_backward(*inputs, start, total)
+        start = _enter_chunks(u, delta, A, B, bias, reverse=False)
+        chunks, blocks, y = start.shape[1], triton.cdiv(features, _BLOCK), torch.empty_like(u)
+        _chunk_outputs[chunks, blocks, batch](
+            u, delta, A, B, C, D, bias, start, y, length, features, chunks,
+            CHUNK=_CHUNK, N=states, STATES=triton.next_power_of_2(states), BLOCK=_BLOCK, num_warps=1,
+        )  # fmt: skip
+        ctx.save_for_backward(u, delta, A, B, C, D, bias, start)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dy):
-        u, delta, A, B, C, D, bias, start, total = ctx.saved_tensors
+        u, delta, A, B, C, D, bias, start = ctx.saved_tensors
         dy = dy.contiguous()
         batch, length, features = u.shape
-        chunks, states = start.shape[1], A.shape[1]
-        blocks = triton.cdiv(features, _BLOCK)
-        sizes = {'N': states, 'STATES': triton.next_power_of_2(states), 'BLOCK': _BLOCK}
-        shape, grid = (length, features, chunks), (chunks, blocks, batch)
-        end, adjoint = torch.empty_like(start), torch.empty_like(start)
-        _chunk_adjoint[grid](dy, delta, A, C, bias, end, *shape, CHUNK=_CHUNK, num_warps=1, **sizes)
-        _join_chunks[(blocks, batch)](end, total, A, adjoint, features, chunks, REVERSE=True, num_warps=1, **sizes)
+        chunks, states, blocks = start.shape[1], A.shape[1], triton.cdiv(features, _BLOCK)
+        adjoint = _enter_chunks(dy, delta, A, C, bias, reverse=True)
         du, d_delta, dA = torch.empty_like(u), torch.empty_like(u), torch.empty_like(start)
         dB, dC = u.new_empty(2, blocks, *B.shape)
-        dD, d_bias = u.new_empty(2, *total.shape)
-        _chunk_gradients[grid](
-            u, delta, A, B, C, D, bias, start, adjoint, dy, du, d_delta, dA, dB, dC, dD, d_bias, *shape, batch,
-            CHUNK=_CHUNK, N=states, BLOCK=_BLOCK, num_warps=4,
+        dD, d_bias = u.new_empty(2, *start.shape[:3])
+        _chunk_gradients[chunks, blocks, batch](
+            u, delta, A, B, C, D, bias, start, adjoint, dy, du, d_delta, dA, dB, dC, dD, d_bias,
+            length, features, chunks, batch, CHUNK=_CHUNK, N=states, BLOCK=_BLOCK, num_warps=4,
         )  # fmt: skip
         dA, dD, d_bias = (x.sum((0, 1), dtype=torch.float64).to(u.dtype) for x in (dA, dD, d_bias))
         return du, d_delta, dA, dB.sum(0), dC.sum(0), dD, d_bias
-
-
-@cache
-def _failure(device: torch.device) -> str:
-    """Compiles the kernels by a scan of one step; says what failed (no C compiler, a GPU that Triton does not know)."""
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            u, A, D = (torch.zeros(shape, dtype=torch.float32, device=device) for shape in ((1, 1, 1), (1, 1), (1,)))
-            scan(u.clone().requires_grad_(), u, A, u, u, D, D).sum().backward()
-    except Exception as error:  # whatever compilers raise: the caller has another backend
-        return f'Triton cannot compile its kernels here ({type(error).__name__}: {error})'
-    return ''
 
 
 def unusable_reason(device: torch.device, dtype: torch.dtype) -> str:
     """Why this backend cannot run here, or an empty string."""
     if device.type != 'cuda' or dtype != torch.float32:
         return 'it computes float32 on CUDA'
-    return _failure(device)
+    return failure('Triton', scan, device)
 
 
 def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
