@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from deeprftv2_arch.errors import UserError
@@ -65,11 +65,29 @@ def read_stages(options: Mapping[str, Any]) -> tuple[Stage, ...]:
         once = train.get('accumulate') is None
         accumulation = 1 if once else positive_integer(train, 'accumulate', 'train')
         return (Stage(1, total_iter, None, limit * processes * accumulation, processes, accumulation),)
-    if train.get('accumulate') is not None:
-        raise UserError('train.accumulate: with train.stages it follows from total_batch. Remove it.')
-    if data.get('gt_size') is not None:
-        raise UserError('datasets.train.gt_size: the crop is that of train.stages. Remove it.')
+    for message in contradictions(train, data):
+        raise UserError(message)
     return _read_list(train['stages'], total_iter, processes, limit)
+
+
+def contradictions(train: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    """Name the keys that stages take the place of, and stages that are none, a message for each.
+
+    Args:
+        train: The section ``train``.
+        data: The section ``datasets.train``.
+    """
+    if train.get('stages') is None:
+        return
+    if not train['stages']:
+        yield (
+            'train.stages: expected a list of {gt_size: ..., total_batch: ..., iterations: ...}, '
+            f'got {train["stages"]!r}. Remove it to train in one stage.'
+        )
+    if train.get('accumulate') is not None:
+        yield 'train.accumulate: with train.stages it follows from total_batch. Remove it.'
+    if data.get('gt_size') is not None:
+        yield 'datasets.train.gt_size: the crop is that of train.stages. Remove it.'
 
 
 def stage_of(stages: Sequence[Stage], iteration: int) -> Stage:
@@ -78,7 +96,7 @@ def stage_of(stages: Sequence[Stage], iteration: int) -> Stage:
 
 
 def _read_list(entries: Any, total_iter: int, processes: int, limit: int) -> tuple[Stage, ...]:
-    if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise UserError(
             'train.stages: expected a list of {gt_size: ..., total_batch: ..., iterations: ...}, '
             f'got {entries!r}. Remove it to train in one stage.'

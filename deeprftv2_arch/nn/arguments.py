@@ -132,7 +132,7 @@ def check_atd(
     """The arguments of :class:`~deeprftv2_arch.archs.ATD`."""
     if min(width, heads, in_channels) < 1 or width % heads:
         raise ValueError(f'heads must divide width, got {heads} and {width}')
-    if window % 2 or window < 2 or not ffn_kernel % 2:
+    if window % 2 or window < 2 or not ffn_kernel % 2 or ffn_kernel < 1:
         raise ValueError(f'window must be even and ffn_kernel odd, got {window} and {ffn_kernel}')
     if min(upscale, group, tokens, code_channels, *depths) < 1 or not depths:
         raise ValueError(
@@ -143,6 +143,8 @@ def check_atd(
         raise ValueError(f'ffn_ratio must leave at least one channel of width, got {ffn_ratio} and {width}')
     if exit_convs not in (1, 3):
         raise ValueError(f'exit_convs must be 1 or 3, got {exit_convs}')
+    if exit_convs == 3 and width < 4:
+        raise ValueError(f'exit_convs 3 has a quarter of width in its middle, which is {width}')
     if tile is not None:
         size = SMALLEST_TILE if tile == 'auto' else tile
         check_windows(size, size // 4 if tile_overlap is None else tile_overlap)

@@ -13,7 +13,7 @@ from deeprftv2_arch.options.check import Checker
 from deeprftv2_arch.options.definitions import DATASETS, MODELS
 from deeprftv2_arch.protocols import find_protocol
 from deeprftv2_arch.ranks import count_processes
-from deeprftv2_arch.stages import read_stages
+from deeprftv2_arch.stages import contradictions
 
 
 def check_rules(checker: Checker, launcher: str) -> None:
@@ -69,11 +69,14 @@ def _check_schedule(checker: Checker) -> None:
 
 def _check_stages(checker: Checker, launcher: str) -> None:
     """Stages must fill the training, and their batches be shared evenly: everything that is wrong with them."""
-    options, processes = checker.read.options, count_processes(launcher)
-    stages = checker.value('train', 'stages', kind=list) or []
-    is_wrong = any(finding.path[:2] == ('train', 'stages') for finding in checker.findings)
-    if is_wrong or checker.value('model_type') not in MODELS:
+    train, data = checker.value('train', kind=Mapping), checker.value('datasets', 'train', kind=Mapping)
+    if train is None or checker.value('model_type') not in MODELS:
         return
+    for message in contradictions(train, data or {}):
+        checker.report_error(UserError(message))
+    if any(finding.path[:2] == ('train', 'stages') for finding in checker.findings):
+        return
+    stages, processes = train.get('stages') or [], count_processes(launcher)
     total, iterations = checker.value('train', 'total_iter', kind=int | float), sum(s['iterations'] for s in stages)
     if stages and total is not None and iterations != total:
         message = f'their iterations add up to {iterations:.0f}, but train.total_iter is {total:.0f}.'
@@ -82,12 +85,6 @@ def _check_stages(checker: Checker, launcher: str) -> None:
         if stage['total_batch'] % processes:
             message = f'{stage["total_batch"]} images cannot be shared evenly by {processes} processes.'
             checker.report(('train', 'stages', str(number), 'total_batch'), message)
-    if not checker.findings:
-        started = {'dist': launcher != 'none', 'world_size': processes, 'num_gpu': 1}
-        try:
-            read_stages({**options, **started})
-        except UserError as error:
-            checker.report_error(error)
 
 
 def _check_our_data(checker: Checker) -> None:

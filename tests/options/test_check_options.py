@@ -1,8 +1,12 @@
-"""Option files with mistakes: each is found, named by its key and its line, and all are found at once."""
+"""Option files with mistakes: each is found, named by its key and its line, and all are found at once.
+
+Every file here is checked twice, against what is registered and against the source files, with one outcome.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,11 @@ import torch
 import yaml
 from processes import ROOT, python, stock_options
 
+from deeprftv2_arch.options.catalogue import Catalogue
 from deeprftv2_arch.options.checked import read_checked
 from deeprftv2_arch.options.findings import OptionsError
+from deeprftv2_arch.options.registries import Registries
+from deeprftv2_arch.options.sources import Sources
 
 GONE = object()
 
@@ -39,17 +46,29 @@ def apart(options: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(options))
 
 
-def mistakes(options: dict[str, Any] | str, *settings: str, kind: str = 'train', launcher: str = 'none') -> list[str]:
-    """What is found wrong with these options, a line each, without the place."""
-    return [line.split(': ', 1)[1] for line in placed(options, *settings, kind=kind, launcher=launcher)]
+def mistakes(
+    options: dict[str, Any] | str, *settings: str, kind: str = 'train', launcher: str = 'none', dynamic: bool = False
+) -> list[str]:
+    """What is found wrong with these options, a line each, without the place.
+
+    Args:
+        options: The options, or the text of the file.
+        settings: Values of the command line.
+        kind: Whether they are for a training or a test.
+        launcher: What starts the run.
+        dynamic: Whether the test registers something that stands in no source file.
+    """
+    Path('run.yml').write_text(options if isinstance(options, str) else yaml.safe_dump(options, sort_keys=False))
+    lines, sources = found(Registries(), settings, kind, launcher), Sources()
+    if not dynamic:
+        assert found(sources, settings, kind, launcher) == lines
+        assert sources.doubts == []
+    return [line.split(': ', 1)[1] for line in lines]
 
 
-def placed(options: dict[str, Any] | str, *settings: str, kind: str = 'train', launcher: str = 'none') -> list[str]:
-    """What is found wrong with these options, a line each."""
-    text = options if isinstance(options, str) else yaml.safe_dump(options, sort_keys=False)
-    Path('run.yml').write_text(text)
+def found(catalogue: Catalogue, settings: Sequence[str], kind: str, launcher: str) -> list[str]:
     try:
-        read_checked('run.yml', is_train=kind == 'train', settings=settings, launcher=launcher)
+        read_checked('run.yml', is_train=kind == 'train', settings=settings, launcher=launcher, catalogue=catalogue)
     except OptionsError as error:
         return str(error).splitlines()
     return []
@@ -211,9 +230,14 @@ def test_stages(ours, monkeypatch):
 
 def test_stages_beside_what_they_replace(ours):
     ours = staged(ours, (16, 4, 3))
-    assert mistakes({**ours, 'train': {**ours['train'], 'accumulate': 2}}) == [
-        'train.accumulate: with train.stages it follows from total_batch. Remove it.'
+    ours['datasets']['train']['gt_size'] = 16
+    assert sorted(mistakes({**ours, 'train': {**ours['train'], 'accumulate': 2}, 'manual_sed': 1})) == [
+        'datasets.train.gt_size: the crop is that of train.stages. Remove it.',
+        "manual_sed: unknown key for DeblurModel (did you mean 'manual_seed'?).",
+        'train.accumulate: with train.stages it follows from total_batch. Remove it.',
     ]
+    (line,) = mistakes({**staged(ours), 'manual_seed': 0})
+    assert line.startswith('train.stages: expected a list of {gt_size: ..., total_batch: ..., iterations: ...}, got []')
 
 
 def test_a_test_needs_less_and_more(tmp_path):
@@ -293,8 +317,8 @@ def test_parts_of_other_plugins_are_not_judged():
     Path('list.txt').write_text('000 100 (720,1280,3)\n')
     if 'BlindModel' not in MODEL_REGISTRY:
         MODEL_REGISTRY.register(type('BlindModel', (SRModel,), {'__module__': 'elsewhere'}))
-    assert mistakes(FOREIGN) == []
-    assert mistakes(FOREIGN, 'path.pretrain_network_d=elsewhere.pth', 'network_d.num_feats=3') == [
+    assert mistakes(FOREIGN, dynamic=True) == []
+    assert mistakes(FOREIGN, 'path.pretrain_network_d=elsewhere.pth', 'network_d.num_feats=3', dynamic=True) == [
         f'path.pretrain_network_d: there is no file {Path.cwd()}/elsewhere.pth.',
         "network_d.num_feats: unknown key for VGGStyleDiscriminator (did you mean 'num_feat'?).",
     ]
