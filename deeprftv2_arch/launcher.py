@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import traceback
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -91,11 +92,14 @@ class Run:
         self.peers = Peers()
 
     def __enter__(self) -> Run:
+        # Where the disk is full, a log that cannot be written is no news: the file that matters is told.
+        self.log_errors, logging.raiseExceptions = logging.raiseExceptions, False
         for name in self.toolbox_functions:
             setattr(self.pipeline, name, getattr(self, name))
         return self
 
     def __exit__(self, *_: object) -> None:
+        logging.raiseExceptions = self.log_errors
         for name, function in self.toolbox_functions.items():
             setattr(self.pipeline, name, function)
 
@@ -238,7 +242,8 @@ class Run:
         trained = any(scheduler.last_epoch > 0 for scheduler in getattr(self.model, 'schedulers', ()))
         if not trained and process_rank() == 0:
             for handler in logging.getLogger('basicsr').handlers:
-                handler.close()
+                with suppress(OSError):  # its last lines may have no room
+                    handler.close()
             self.folders.put_back()
 
     def resumable(self) -> bool:

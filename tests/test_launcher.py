@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,18 @@ def test_full_disk_wherever_it_is_met(tmp_path):
     with pytest.raises(OSError, match='No space left') as raised:
         Path('/dev/full').write_text('x')
     assert explain(raised.value) == 'No space left on device. Make room, then go on: --auto_resume.'
+
+
+@pytest.mark.parametrize('gt_size', [16, 99])
+def test_a_log_without_room_is_not_what_is_told(train, options, monkeypatch, gt_size):
+    def full(handler):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(logging.FileHandler, 'flush', full)
+    options['datasets']['train']['gt_size'] = gt_size
+    code, line = train(options)
+    assert code == (0 if gt_size == 16 else 2)
+    assert gt_size == 16 or line.startswith('Error: LQ (40, 48) is smaller than patch size (99, 99).')
 
 
 def test_a_file_where_the_folder_should_be(train, options, tmp_path):
