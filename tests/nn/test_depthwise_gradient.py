@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,8 +13,8 @@ from deeprftv2_arch.nn.fused import depthwise_gradient
 from deeprftv2_arch.nn.fused.calls import packed
 
 EPS = 1e-6
-# C, H, W: a lone pixel, a column, a tile of the kernel and some pixels more, many rows, a map wider than a part.
-SIZES = [(16, 1, 1), (16, 7, 1), (48, 3, 50), (32, 9, 33), (16, 4, 1450)]
+# C, H, W: a lone pixel, a column, a tile that is not a multiple of a block, many rows, uneven parts.
+SIZES = [(16, 1, 1), (16, 7, 1), (48, 3, 50), (32, 9, 33), (16, 4, 301)]
 
 
 def expand_norm(x: Tensor, expand: Tensor, expand_bias: Tensor) -> Tensor:
@@ -63,7 +62,7 @@ def test_gradient_is_that_of_autograd(size: tuple[int, int, int], gates: bool, u
     sums = [torch.zeros(len(parts), *each.shape) for each in (expand, expand_bias, columns, taps_bias)]
     for part, (first, last) in enumerate(parts):
         depthwise_gradient.norm_expand_depthwise(
-            gradient.numpy(), (mean_gradient / (height * width)).numpy(), x.numpy(), expanded.numpy(), np.float32(EPS),
+            gradient.numpy(), (mean_gradient / (height * width)).numpy(), x.numpy(), expanded.numpy(), EPS,
             packed(expand.t()), columns.numpy(), taps_bias.numpy(), gates, x_gradient.numpy(),
             *(each[part].numpy() for each in sums), first, last,
         )  # fmt: skip
