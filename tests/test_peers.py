@@ -131,10 +131,13 @@ def test_all_miss_the_same(options, tmp_path, write_pairs):
     assert 'Error: ' in said[0]
 
 
-def test_rank_1_is_killed(options, tmp_path):
-    assert train(tmp_path / 'x', options, processes=2, before=signalled_before(3, signal.SIGKILL, rank=1)) == [2, -9]
-    said = (tmp_path / 'x' / 'said_0.txt').read_text()
-    assert said.splitlines()[-1] == f'Error: {LOST}'
+@pytest.mark.parametrize('killed', [0, 1])  # rank 0 keeps the store at which all meet
+def test_one_is_killed(options, tmp_path, killed):
+    codes = train(tmp_path / 'x', options, processes=2, before=signalled_before(3, signal.SIGKILL, rank=killed))
+    other = 1 - killed
+    assert (codes[killed], codes[other]) == (-9, 2)
+    said = (tmp_path / 'x' / f'said_{other}.txt').read_text()
+    assert said.splitlines()[-1] == ('[rank 1] ' if other else '') + f'Error: {LOST}'
     assert 'Traceback' not in said
 
 
