@@ -23,14 +23,20 @@ def count_gpus() -> int | None:
         return 0
     if built_for.get('cuda', 'None') == 'None':
         return None
-    try:
-        driver = ctypes.CDLL('libnvidia-ml.so.1')
-    except OSError:
-        return None if os.path.exists('/dev/dxg') else 0  # Windows below: its driver is in another place
+    driver = _library('libnvidia-ml.so.1')
+    if driver is None:
+        return 0 if _library('libcuda.so.1') is None else None
     number = ctypes.c_uint()
     if driver.nvmlInit_v2() or driver.nvmlDeviceGetCount_v2(ctypes.byref(number)):
         return None
     return _visible(os.environ.get('CUDA_VISIBLE_DEVICES'), number.value)
+
+
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
 
 
 def _visible(listed: str | None, number: int) -> int | None:
@@ -38,9 +44,10 @@ def _visible(listed: str | None, number: int) -> int | None:
     if listed is None:
         return number
     entries = [entry.strip() for entry in listed.split(',')]
-    if not all(entry.isdecimal() for entry in entries):
+    if not all(re.fullmatch('[0-9]+', entry) for entry in entries):
         return None if listed.strip() else 0
-    # CUDA stops at the first one that is not there, and takes a list with repetitions for empty.
-    valid = [int(entry) for entry in entries]
-    valid = valid[: next((place for place, gpu in enumerate(valid) if gpu >= number), None)]
-    return len(valid) if len(set(valid)) == len(valid) else 0
+    # As torch has it: a repetition makes the list void, and it ends at the first GPU that is not there.
+    wanted = [int(entry) for entry in entries]
+    if len(set(wanted)) < len(wanted):
+        return 0
+    return next((place for place, gpu in enumerate(wanted) if gpu >= number), len(wanted))

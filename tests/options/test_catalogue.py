@@ -305,17 +305,66 @@ class TestWithoutImports:
             assert (done.returncode, done.stderr.splitlines()[-1]) == (1, 'torch is imported')
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU to count')
-@pytest.mark.parametrize('visible', [None, '', '0', '0,0', '0,9', '9,0', '-1', ' 0 '])
-def test_gpus_are_counted_as_torch_does(visible, monkeypatch, tmp_path):
+class Driver:
+    """Stands in for the library of NVIDIA's driver on a machine with two GPUs."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        if name != 'libnvidia-ml.so.1':
+            raise OSError(name)
+
+    def nvmlInit(self) -> int:  # noqa: N802
+        return 0
+
+    nvmlInit_v2 = nvmlInit  # noqa: N815
+
+    def nvmlDeviceGetCount_v2(self, number: Any) -> int:  # noqa: N802
+        number._obj.value = 2
+        return 0
+
+
+@pytest.mark.parametrize(
+    'listed', [None, '', '0', '1', '0,1', '1,0', '0,0', '0,5', '5,0', '0,5,5', ' 1 ', '0,-1', 'GPU-1']
+)
+def test_gpus_are_counted_as_torch_does(listed, monkeypatch, tmp_path):
+    """The other side is what `torch.cuda.device_count` asks."""
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
-    if visible is not None:
-        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
-    done = python('-c', 'import torch; print(torch.cuda.device_count())', folder=tmp_path)
-    assert count_gpus() in (int(done.stdout), None)
-    assert count_gpus() is not None or visible in ('-1',)
+    if listed is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', listed)
+    monkeypatch.setattr('ctypes.CDLL', Driver)
+    monkeypatch.setattr(torch.version, 'hip', None)
+    (tmp_path / 'version.py').write_text("cuda = '13.0'\nhip = None\n")
+    monkeypatch.setattr('deeprftv2_arch.options.gpus.package_folder', lambda name: tmp_path)
+    number = count_gpus()
+    if listed in ('0,-1', 'GPU-1'):
+        assert number is None  # torch is asked then
+    else:
+        assert number == torch.cuda._device_count_nvml()
 
 
-def test_without_gpus_none_are_counted():
-    if not torch.cuda.is_available():
-        assert count_gpus() == torch.cuda.device_count()
+@pytest.mark.parametrize(
+    ('version', 'number'),
+    [
+        ("cuda: Optional[str] = '13.2'\nhip: Optional[str] = None\n", 2),
+        ("cuda = '11.8'\nhip = None\n", 2),
+        ('cuda: Optional[str] = None\nhip: Optional[str] = None\n', 0),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = '6.0'\n", None),
+        ('', None),
+    ],
+)
+def test_gpus_count_where_torch_is_built_for_them(version, number, monkeypatch, tmp_path):
+    (tmp_path / 'version.py').write_text(version)
+    monkeypatch.setattr('deeprftv2_arch.options.gpus.package_folder', lambda name: tmp_path)
+    monkeypatch.setattr('ctypes.CDLL', Driver)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    assert count_gpus() == number
+
+
+def test_gpus_of_this_machine():
+    assert count_gpus() == torch.cuda.device_count()
+
+
+def test_an_unknown_number_of_gpus_is_a_doubt(monkeypatch):
+    monkeypatch.setattr('deeprftv2_arch.options.sources.count_gpus', lambda: None)
+    read = Sources()
+    assert read.count_gpus() == 0
+    assert read.doubts == ['torch alone can tell the number of GPUs.']
