@@ -29,6 +29,7 @@ class Entry:
         parameters: What it is called with.
         kinds: Types of the parameters by name, as annotations, of what is in a `TRUSTED` module.
         docs: Its docstring, and those of its bases in the order in which methods are looked up.
+        registered: The name that it is registered under, if it is.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Entry:
     parameters: tuple[inspect.Parameter, ...] = ()
     kinds: Mapping[str, Any] = field(default_factory=dict)
     docs: tuple[str, ...] = ()
+    registered: str = ''
 
     @property
     def is_ours(self) -> bool:
@@ -71,7 +73,7 @@ class Catalogue(ABC):
         """A learning rate schedule of the toolbox."""
 
     @abstractmethod
-    def definer(self, model: str, method: str) -> str:
+    def definer(self, model: Entry, method: str) -> str:
         """Dotted name of the class that a registered model has a method from; empty for none."""
 
     @abstractmethod

@@ -31,6 +31,11 @@ class Checker:
         read: The file, with the values of the command line.
         is_train: Whether it is to train, or to test.
         catalogue: What it may name.
+
+    Attributes:
+        findings: What is wrong.
+        known: Keys that have a definition.
+        model: Name of the model's class, as it is or as it was probably meant; empty for none.
     """
 
     def __init__(self, read: OptionFile, is_train: bool, catalogue: Catalogue) -> None:
@@ -39,6 +44,7 @@ class Checker:
         self.catalogue = catalogue
         self.findings: list[Finding] = list(read.findings)
         self.known: set[KeyPath] = set()
+        self.model = ''
 
     def report(self, path: KeyPath, message: str) -> None:
         """Add a finding, unless something else is wrong with the same key."""

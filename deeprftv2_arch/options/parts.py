@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -27,12 +28,18 @@ SCHEDULERS = {
 }
 """Schedules of the toolbox, and the classes behind them."""
 
+BASE_MODEL = 'basicsr.models.base_model.BaseModel'
+
+MEANT = 0.8
+"""Similarity from which a name that is not registered is taken for a misspelt one, and what it names is judged."""
+
 
 def check_parts(checker: Checker) -> None:
     """Check every part of the options, first of all those that all others hang on."""
     options = checker.read.options
     model = _registered(checker, 'model', ('model_type',), options.get('model_type'))
     is_ours = _is_defined(model, MODELS)
+    checker.model = '' if model is None else model.name
     sections = MODELS[model.name] if is_ours else ANY_MODEL
     checker.check_section(options, (), sections[''])
     for name in ('path', 'train', 'val', 'logger'):
@@ -51,8 +58,8 @@ def check_parts(checker: Checker) -> None:
             if str(name).endswith('_opt') and part and is_loss:
                 _check_call(checker, 'loss', ('train', str(name)), part)
         if model is not None:
-            _check_optimizers(checker, is_ours)
-            _check_schedule(checker, is_ours)
+            _check_optimizers(checker, model)
+            _check_schedule(checker, model)
     for name, metric in (checker.value('val', 'metrics', kind=Mapping) or {}).items():
         _check_metric(checker, ('val', 'metrics', str(name)), metric)
 
@@ -84,9 +91,10 @@ def _check_call(checker: Checker, registry: str, path: KeyPath, part: Any) -> No
             checker.report(path, refusal if refusal.endswith('.') else f'{refusal}.')
 
 
-def _check_optimizers(checker: Checker, is_ours: bool) -> None:
+def _check_optimizers(checker: Checker, model: Entry) -> None:
     """Check what optimizers are made from. A foreign model with its own ways checks them itself."""
-    if not is_ours and not _has_from(checker, 'setup_optimizers', 'basicsr.'):
+    is_ours = _is_defined(model, MODELS)
+    if not is_ours and not checker.catalogue.definer(model, 'setup_optimizers').startswith('basicsr.'):
         return
     train = checker.value('train', kind=Mapping) or {}
     for name, part in ((name, part) for name, part in train.items() if str(name).startswith('optim_')):
@@ -99,12 +107,12 @@ def _check_optimizers(checker: Checker, is_ours: bool) -> None:
                 checker.report((*path, 'lr'), f'missing. {kind} needs a learning rate.')
 
 
-def _check_schedule(checker: Checker, is_ours: bool) -> None:
-    path = ('train', 'scheduler')
+def _check_schedule(checker: Checker, model: Entry) -> None:
+    path, is_ours = ('train', 'scheduler'), _is_defined(model, MODELS)
     part = (checker.value('train', kind=Mapping) or {}).get('scheduler')
     if part is None and is_ours:
         return
-    if not is_ours and not _has_from(checker, 'setup_schedulers', 'basicsr.models.base_model.BaseModel'):
+    if not is_ours and checker.catalogue.definer(model, 'setup_schedulers') != BASE_MODEL:
         return
     kinds = ['CosineAnnealingLR'] if is_ours else []
     kind = _one_of(checker, [*kinds, *SCHEDULERS], path, part, default=next(iter(kinds), None))
@@ -129,7 +137,7 @@ def _check_metric(checker: Checker, path: KeyPath, metric: Any) -> None:
 
 
 def _registered(checker: Checker, registry: str, path: KeyPath, name: Any) -> Entry | None:
-    """What is registered under a name; None, and a finding, if there is nothing."""
+    """What is registered under a name. If there is nothing a finding, and what was probably meant, or None."""
     if name is None:
         return None
     checker.known.add(path)
@@ -139,14 +147,8 @@ def _registered(checker: Checker, registry: str, path: KeyPath, name: Any) -> En
             return entry
     names = checker.catalogue.names(registry)
     checker.report(path, f'nothing is registered under the name {name!r}{nearest(str(name), names)}.')
-    return None
-
-
-def _has_from(checker: Checker, method: str, definer: str) -> bool:
-    """Whether the model, a foreign one, has a method from there."""
-    model = checker.read.options['model_type']
-    registered = model if checker.catalogue.find('model', model) else f'{model}_basicsr'
-    return checker.catalogue.definer(registered, method).startswith(definer)
+    meant = difflib.get_close_matches(str(name), sorted(names), n=1, cutoff=MEANT)
+    return checker.catalogue.find(registry, meant[0]) if meant else None
 
 
 def _one_of(checker: Checker, kinds: Collection[str], path: KeyPath, part: Any, default: str | None) -> str | None:

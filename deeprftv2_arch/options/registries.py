@@ -6,6 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +26,8 @@ class Registries(Catalogue):
 
     def find(self, registry: str, name: str) -> Entry | None:
         """The entry of a registered class or function."""
-        return entry_of(_registry(registry).get(name)) if name in _registry(registry) else None
+        known = _registry(registry)
+        return replace(entry_of(known.get(name)), registered=name) if name in known else None
 
     def optimizer(self, name: str) -> Entry:
         """The entry of a class of `torch.optim`."""
@@ -35,9 +37,9 @@ class Registries(Catalogue):
         """The entry of a class of `basicsr.models.lr_scheduler`."""
         return entry_of(getattr(lr_scheduler, name))
 
-    def definer(self, model: str, method: str) -> str:
+    def definer(self, model: Entry, method: str) -> str:
         """The first class of the model's that has the method."""
-        classes = _registry('model').get(model).__mro__
+        classes = _registry('model').get(model.registered).__mro__
         return next((f'{c.__module__}.{c.__qualname__}' for c in classes if method in vars(c)), '')
 
     def refusal(self, entry: Entry, arguments: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def check_rules(checker: Checker, launcher: str) -> None:
             checker.report(('val', 'best'), f'{best!r} is not in val.metrics{nearest(best, metrics)}.')
     elif not val and 'val' in checker.read.options:
         checker.report(('val',), 'a test needs it, with save_img at least.')
-    elif checker.value('model_type') not in MODELS and val.get('save_img') and 'suffix' not in val:
+    elif checker.model not in MODELS and val.get('save_img') and 'suffix' not in val:
         checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
     _check_our_data(checker)
     _check_precision(checker)
@@ -70,7 +70,7 @@ def _check_schedule(checker: Checker) -> None:
 def _check_stages(checker: Checker, launcher: str) -> None:
     """Stages must fill the training, and their batches be shared evenly: everything that is wrong with them."""
     train, data = checker.value('train', kind=Mapping), checker.value('datasets', 'train', kind=Mapping)
-    if train is None or checker.value('model_type') not in MODELS:
+    if train is None or checker.model not in MODELS:
         return
     for message in contradictions(train, data or {}):
         checker.report_error(UserError(message))
@@ -104,7 +104,7 @@ def _check_our_data(checker: Checker) -> None:
 
 
 def _check_precision(checker: Checker) -> None:
-    if checker.value('model_type') in MODELS:
+    if checker.model in MODELS:
         for section in ('train', 'val') if checker.is_train else ('val',):
             try:
                 mixed_precision(checker.value(section, kind=Mapping) or {}, section)
@@ -113,8 +113,8 @@ def _check_precision(checker: Checker) -> None:
 
 
 def _check_losses(checker: Checker) -> None:
-    if checker.value('model_type') in MODELS and (train := checker.value('train', kind=Mapping)) is not None:
-        losses = [key.name for key in MODELS[checker.value('model_type')]['train'].keys if key.name.endswith('_opt')]
+    if checker.model in MODELS and (train := checker.value('train', kind=Mapping)) is not None:
+        losses = [key.name for key in MODELS[checker.model]['train'].keys if key.name.endswith('_opt')]
         if not any(train.get(name) for name in losses):
             checker.report(('train',), f'no loss is given. Add one of {", ".join(losses)}.')
 

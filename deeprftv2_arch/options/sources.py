@@ -7,6 +7,7 @@ import functools
 import re
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Sources(Catalogue):
     def find(self, registry: str, name: str) -> Entry | None:
         """The entry of a decorated class or function; nothing but its name and module if its `def` does not tell."""
         definition = _definitions(registry).get(name)
-        return None if definition is None else self._entry(definition)
+        return None if definition is None else replace(self._entry(definition), registered=name)
 
     def optimizer(self, name: str) -> Entry:
         """The entry of a class of `torch.optim`."""
@@ -62,10 +63,10 @@ class Sources(Catalogue):
         """The entry of a class of `basicsr.models.lr_scheduler`."""
         return self._found(f'basicsr.models.lr_scheduler.{name}')
 
-    def definer(self, model: str, method: str) -> str:
+    def definer(self, model: Entry, method: str) -> str:
         """The first class of the model's that has the method."""
         try:
-            for module, node in source_tree.lookup_order(_definitions('model')[model]):
+            for module, node in source_tree.lookup_order(_definitions('model')[model.registered]):
                 if any(getattr(item, 'name', '') == method for item in node.body):
                     return f'{module.name}.{node.name}'
         except UnreadableError as error:

@@ -19,7 +19,7 @@ from deeprftv2_arch.options.checked import read_checked, refuse_early
 from deeprftv2_arch.options.definitions import OPTIMIZERS
 from deeprftv2_arch.options.findings import OptionsError
 from deeprftv2_arch.options.gpus import count_gpus
-from deeprftv2_arch.options.parts import SCHEDULERS
+from deeprftv2_arch.options.parts import BASE_MODEL, SCHEDULERS
 from deeprftv2_arch.options.reference import entries_of_ours, reference
 from deeprftv2_arch.options.registries import Registries
 from deeprftv2_arch.options.signatures import signature_section
@@ -68,8 +68,9 @@ def test_methods_of_models_are_found_alike():
     read = Sources()
     for model in IMPORTED.names('model'):
         for method in ('setup_optimizers', 'setup_schedulers', 'optimize_parameters', 'nothing'):
-            assert read.definer(model, method) == IMPORTED.definer(model, method), (model, method)
-    assert read.definer('SRModel', 'setup_schedulers') == 'basicsr.models.base_model.BaseModel'
+            entry = read.find('model', model)
+            assert read.definer(entry, method) == IMPORTED.definer(entry, method), (model, method)
+    assert read.definer(read.find('model', 'SRModel'), 'setup_schedulers') == BASE_MODEL
 
 
 def test_the_reference_could_be_made_from_the_sources():

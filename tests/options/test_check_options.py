@@ -196,6 +196,24 @@ def test_a_network_of_ours_looks_at_its_arguments(ours):
     assert line.startswith('network_g: block_types needs one list per scale')
 
 
+def test_a_misspelt_class_is_judged_as_what_was_meant(ours):
+    """Else its own mistakes would only be told once its name is right."""
+    ours['model_type'] = 'DeblurModle'
+    ours['train'] |= {'grad_clipp': 1, 'amp': 'float16', 'accumulate': 2, 'stages': [{'gt_size': 8}]}
+    ours['network_g'] |= {'type': 'EDSRR', 'num_feet': 4}
+    ours['datasets']['val'] |= {'type': 'PairedDeblurDatset', 'use_flip': True}
+    told = mistakes(ours)
+    for key in ('model_type', 'train.grad_clipp', 'train.amp', 'train.accumulate', 'train.stages.0.iterations'):
+        assert sum(line.startswith(f'{key}: ') for line in told) == 1, key
+    for key in ('network_g.type', 'network_g.num_feet', 'datasets.val.type', 'datasets.val.use_flip'):
+        assert sum(line.startswith(f'{key}: ') for line in told) == 1, key
+
+
+def test_another_name_is_not_taken_for_a_misspelt_one(stock):
+    stock['network_g'] = {'type': 'EDVRLight', 'depth': 4}
+    assert [line.split(':')[0] for line in mistakes(stock)] == ['network_g.type']
+
+
 def test_no_loss(ours):
     del ours['train']['pixel_opt'], ours['train']['fft_opt']
     assert mistakes(ours) == ['train: no loss is given. Add one of pixel_opt, fft_opt, perceptual_opt.']
@@ -359,7 +377,7 @@ def test_everything_at_once_as_the_user_sees_it(ours, tmp_path):
         for key in ('model_type:', 'use_flip:', 'dataroot_gt: nowhere', 'loss_wait:', 'loss_weight:')
     }
     starts = [
-        "Error: --set nam=x: nam: unknown key (did you mean 'name'?).",
+        "Error: --set nam=x: nam: unknown key for DeblurModel (did you mean 'name'?).",
         f"Error: run.yml:{at['model_type:']}: model_type: nothing is registered under the name 'DeblurModle'",
         f'Error: run.yml:{at["use_flip:"]}: datasets.train.use_flip: unknown key for PairedDeblurDataset (did you mean',
         f'Error: run.yml:{at["dataroot_gt: nowhere"]}: datasets.val.dataroot_gt: there is no folder {tmp_path}/',
