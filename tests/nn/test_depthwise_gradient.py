@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from deeprftv2_arch.nn.fused import depthwise_gradient
 from deeprftv2_arch.nn.fused.calls import packed
 
-EPS = 1e-6
+EPS = np.float32(1e-6)
 # C, H, W: a lone pixel, a column, a tile that is not a multiple of a block, many rows, uneven parts.
 SIZES = [(16, 1, 1), (16, 7, 1), (48, 3, 50), (32, 9, 33), (16, 4, 301)]
 

@@ -19,11 +19,16 @@ _ELEMENTS = 2**16
 _SUMMED = 2**19  # elements of a map that one job adds up
 
 
+def compiled(name: str) -> ModuleType:
+    """A module of compiled passes: imported when it is needed, as Numba may be missing."""
+    return importlib.import_module(f'deeprftv2_arch.nn.fused.{name}')
+
+
 @cache
 def passes() -> ModuleType | None:
     """The compiled passes, or None if Numba cannot compile them here."""
     try:
-        kernels = importlib.import_module('deeprftv2_arch.nn.fused.kernels')
+        kernels = compiled('kernels')
         x, weight, bias = (
             np.zeros((1, 16), np.float32),
             np.zeros((1, 16, 16), np.float32),
@@ -33,12 +38,6 @@ def passes() -> ModuleType | None:
     except Exception:  # whatever compilers raise: the plain form computes the same
         return None
     return kernels
-
-
-@cache
-def gradients(name: str) -> ModuleType:
-    """A module with the gradients of the passes."""
-    return importlib.import_module(f'deeprftv2_arch.nn.fused.{name}')
 
 
 def _shares(rows: int, parts: int) -> list[tuple[int, int]]:
@@ -90,5 +89,5 @@ def flat(x: Tensor) -> np.ndarray:
 
 def packed(weight: Tensor) -> np.ndarray:
     """Weights (K, C) in panels: (K / width, C, width)."""
-    width = next(width for width in passes().WIDTHS if len(weight) % width == 0)
+    width = next(width for width in compiled('products').WIDTHS if len(weight) % width == 0)
     return weight.detach().unflatten(0, (-1, width)).transpose(1, 2).contiguous().numpy()

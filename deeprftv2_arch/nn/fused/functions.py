@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from deeprftv2_arch.nn.fused.calls import array, flat, gradients, packed, passes, row, run, run_sums
+from deeprftv2_arch.nn.fused.calls import array, compiled, flat, packed, passes, row, run, run_sums
 
 
 def _kept(x: Tensor, keeps: bool, channels: int) -> Tensor:
@@ -51,7 +51,7 @@ class NormExpandDepthwise(torch.autograd.Function):
         parameters = eps, packed(weight.t()), array(taps), array(taps_bias), gates
         maps = zip(*(array(a) for a in (gradient, mean_gradient, x, expanded, x_gradient)), strict=True)
         sums = run_sums(
-            gradients('depthwise_gradient').norm_expand_depthwise,
+            compiled('depthwise_gradient').norm_expand_depthwise,
             [(*inputs, *parameters, out) for *inputs, out in maps],
             x.shape[1],
             gradient.numel(),
@@ -85,7 +85,7 @@ class Update(torch.autograd.Function):
         weights = [packed(part.t()) for part in (weight if each else weight[None])]
         calls = [(g, a, weights[min(n, len(weights) - 1)], out) for n, (g, a, out) in enumerate(maps)]
         shapes = weight.shape[-2:], gradient.shape[-1:]
-        kernel, rows = gradients('gradients').update, x.shape[1] * x.shape[2]
+        kernel, rows = compiled('gradients').update, x.shape[1] * x.shape[2]
         found = [
             run_sums(kernel, part, rows, x.numel(), shapes) for part in ([[c] for c in calls] if each else [calls])
         ]
@@ -125,7 +125,7 @@ class FeedForward(torch.autograd.Function):
         maps = flat(gradient.contiguous()), flat(x), flat(expanded)
         call = *maps, ctx.eps, packed(weight.t()), packed(project.t()), flat(x_gradient)
         shapes = weight.shape, weight.shape[:1], project.shape, project.shape[:1]
-        sums = run_sums(gradients('gradients').feed_forward, [call], len(maps[0]), x.numel(), shapes)
+        sums = run_sums(compiled('gradients').feed_forward, [call], len(maps[0]), x.numel(), shapes)
         return x_gradient, *sums, None, None
 
 
@@ -160,7 +160,7 @@ class GatedUpdate(torch.autograd.Function):
         call = *maps, *parameters, flat(scanned_gradient), flat(source_gradient)
         inner = scan_weight.shape
         sums = run_sums(
-            gradients('gradients').gated_update,
+            compiled('gradients').gated_update,
             [call],
             len(maps[0]),
             scanned.numel(),

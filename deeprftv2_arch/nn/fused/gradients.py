@@ -37,10 +37,10 @@ def update(gradient, x, weights, x_gradient, weight_gradient, bias_gradient, fir
         count = min(PIXELS, last - start)
         copy(gradient, start, count, tile)
         copy(x, start, count, part)
-        multiply(tile, weights, nothing, result)
+        multiply(tile, count, weights, nothing, result)
         write(result, start, count, x_gradient)
-        add_outer(tile, part, weight_gradient)
-        add_sum(tile, bias_gradient)
+        add_outer(tile[:count], part[:count], weight_gradient)
+        add_sum(tile[:count], bias_gradient)
 
 
 @compiled
@@ -65,14 +65,14 @@ def feed_forward(
         write(tile, start, count, x_gradient)
         copy(expanded, start, count, part)
         gate(part, gated)
-        add_outer(tile, gated, project_gradient)
-        add_sum(tile, project_bias_gradient)
-        multiply(tile, project, nothing_gated, gated_gradient)
+        add_outer(tile[:count], gated[:count], project_gradient)
+        add_sum(tile[:count], project_bias_gradient)
+        multiply(tile, count, project, nothing_gated, gated_gradient)
         gate_gradient(gated_gradient, part, part_gradient)
         standardise(x, start, count, eps, standard, scales)
-        add_outer(part_gradient, standard, expand_gradient)
-        add_sum(part_gradient, expand_bias_gradient)
-        multiply(part_gradient, expand, nothing, result)
+        add_outer(part_gradient[:count], standard[:count], expand_gradient)
+        add_sum(part_gradient[:count], expand_bias_gradient)
+        multiply(part_gradient, count, expand, nothing, result)
         add_standardise_gradient(result, standard, scales, count, x_gradient, start)
 
 
@@ -119,16 +119,16 @@ def gated_update(
         count = min(PIXELS, last - start)
         copy(gradient, start, count, tile)
         copy(gates, start, count, gating)
-        multiply(tile, weights, nothing_inner, part_gradient)
+        multiply(tile, count, weights, nothing_inner, part_gradient)
         standardise(scanned, start, count, scan_eps, scan_standard, scan_scales)
         _gate_gelu_gradient(
-            part_gradient, scan_standard, scan_weight, scan_bias, gating, part, gates_gradient,
+            part_gradient[:count], scan_standard, scan_weight, scan_bias, gating, part, gates_gradient,
             scan_weight_gradient, scan_bias_gradient,
         )  # fmt: skip
-        add_outer(tile, part, weight_gradient)
+        add_outer(tile[:count], part[:count], weight_gradient)
         add_standardise_gradient(part_gradient, scan_standard, scan_scales, count, scanned_gradient, start)
         standardise(source, start, count, eps, standard, scales)
-        add_outer(gates_gradient, standard, expand_gradient)
-        add_sum(gates_gradient, expand_bias_gradient)
-        multiply(gates_gradient, expand, nothing, result)
+        add_outer(gates_gradient[:count], standard[:count], expand_gradient)
+        add_sum(gates_gradient[:count], expand_bias_gradient)
+        multiply(gates_gradient, count, expand, nothing, result)
         add_standardise_gradient(result, standard, scales, count, source_gradient, start)

@@ -119,10 +119,10 @@ def add_standardise_gradient(gradient, standard, scales, count, out, first):
 
 @njit(**FLAGS)
 def copy(x, first, count, out):
-    """Pixels first..first+count-1 of x (P, C) -> the first rows of out (T, C); zero into the others."""
-    for p in range(out.shape[0]):
+    """Pixels first..first+count-1 of x (P, C) -> the first rows of out (T, C)."""
+    for p in range(count):
         for c in range(0, x.shape[1], LANES):
-            store(out, (p, c), load(x, (first + p, c)) if p < count else splat(_ZERO))
+            store(out, (p, c), load(x, (first + p, c)))
 
 
 @njit(**FLAGS)

@@ -94,17 +94,25 @@ _block, _outer_block = _define_blocks(ROWS), _define_blocks(_OUTER_ROWS)
 
 
 @njit(**FLAGS)
-def multiply(a, weights, bias, out):
-    """out = a @ weights + bias: a (P, C), weights (K / width, C, width), bias (1, K), out (P, K).
+def whole_blocks(pixels):
+    """A number of pixels rounded up to what `multiply` works on."""
+    return (pixels + ROWS - 1) // ROWS * ROWS
 
-    P is a multiple of ROWS.
+
+@njit(**FLAGS)
+def multiply(a, count, weights, bias, out):
+    """out = a @ weights + bias for the first count pixels.
+
+    a (P, C), weights in panels (K / width, C, width), bias (1, K), out (P, K).
+
+    Some pixels more are worked on: P is at least `whole_blocks` of count.
     """
-    pixels, channels = a.shape
+    channels = a.shape[1]
     panels, _, width = weights.shape
     outputs = panels * width
     for panel in range(panels):
         right, k = (weights, (panel, 0, 0), width), panel * width
-        for p in range(0, pixels, ROWS):
+        for p in range(0, count, ROWS):
             _block(width, (a, (p, 0), channels, 1), right, channels, (bias, (0, k), 0), (out, (p, k), outputs))
 
 

@@ -21,9 +21,9 @@ FLAGS = {'nogil': True, 'error_model': 'numpy'}
 
 @cache
 def _sources() -> str:
-    folder = Path(__file__).parent
-    names = ('numba_simd.py', 'numba_math.py', 'numba_kernels.py', '../fused/products.py', '../fused/pixels.py')
-    return hashlib.sha256(b''.join((folder / name).read_bytes() for name in names)).hexdigest()[:16]
+    folders = Path(__file__).parent, Path(__file__).parents[1] / 'fused'
+    files = sorted(file for folder in folders for file in folder.glob('*.py'))
+    return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def compiled(function):
