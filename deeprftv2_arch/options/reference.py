@@ -24,6 +24,10 @@ Error: options/train.yml:37: train.grad_clipp: unknown key for DeblurModel (did 
 Error: options/train.yml:52: train.optim_g.lr: YAML takes 1e-3 for text. Write 1.0e-03; or '1e-3', if text is meant.
 ```
 
+This comes before torch is imported: names and arguments are read off the source files of BasicSR and of this package.
+A file in which nothing is wrong is checked once more, against what is registered when all is imported. Only that counts
+where a source file imports a package that may register names of its own, as a plugin in a checkout of BasicSR does.
+
 `python -m deeprftv2_arch.options FILE ...` checks files without starting anything.
 
 Values are changed on the command line: `--set train.total_iter=1000 datasets.train.gt_size=128`. The value is YAML, an
