@@ -36,11 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _reference() -> str:
-    from deeprftv2_arch.options.reference import reference
-    from deeprftv2_arch.options.registries import Registries
     from deeprftv2_arch.registration import register_all
 
     register_all()
+    from deeprftv2_arch.options.reference import reference
+    from deeprftv2_arch.options.registries import Registries  # the toolbox is mended now
+
     return reference(Registries())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from processes import ROOT, python
 
 from deeprftv2_arch.options import __main__ as command
 from deeprftv2_arch.options import definitions
@@ -111,6 +111,11 @@ def test_every_key_that_is_read_is_defined():
 
 def known(name: str, defined: list[Key]) -> bool:
     return Section('', tuple(defined)).find(name) is not None
+
+
+def test_the_page_can_be_printed(tmp_path):
+    done = python('-m', 'deeprftv2_arch.options', folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, reference(REGISTRIES)), done.stderr
 
 
 def test_files_can_be_checked_without_a_run(tmp_path, monkeypatch, capsys):
