@@ -81,3 +81,5 @@ def refuse_early(
     except OptionsError:
         if not sources.doubts:
             raise
+    except (SyntaxError, ValueError, OSError):
+        return  # of a source file: its import will tell

@@ -76,7 +76,8 @@ class Module:
 def package_folder(name: str) -> Path | None:
     """The folder of an installed top-level package, found without importing it."""
     spec = importlib.util.find_spec(name)
-    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+    folder = None if spec is None or spec.origin is None else Path(spec.origin).parent
+    return folder if folder is not None and folder.is_dir() else None  # not one in an archive
 
 
 @functools.cache

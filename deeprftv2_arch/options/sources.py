@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deeprftv2_arch.nn import arguments as nn_arguments
 from deeprftv2_arch.options import source_tree
@@ -124,20 +124,44 @@ def installed() -> bool:
     return all(source_tree.package_folder(name) is not None for name in ('basicsr', 'torch'))
 
 
+class Registration(NamedTuple):
+    """A decorated class or function.
+
+    Attributes:
+        registry: One of the `REGISTRIES`.
+        name: What it is registered under.
+        definition: The class or function.
+    """
+
+    registry: str
+    name: str
+    definition: Definition
+
+
 @functools.cache
-def _definitions(registry: str) -> dict[str, Definition]:
-    """What is registered there, by name, in the order in which it would be imported."""
-    folder = REGISTRIES[registry]
-    found = {}
-    for package, pattern in (('basicsr', SCANNED.get(folder, '*.py')), ('deeprftv2_arch', '*.py')):
-        for file in sorted((source_tree.package_folder(package) / folder).glob(pattern)):
-            module = source_tree.read_module(f'{package}.{folder}.{file.stem}')
-            for node in module.definitions.values() if module else ():
-                for name in filter(None, (_registry_of(decorator) for decorator in node.decorator_list)):
-                    kind, suffix = name
-                    if kind == registry:
-                        found[f'{node.name}_{suffix}' if suffix else node.name] = Definition(module, node)
+def _registrations() -> dict[Path, list[Registration]]:
+    """What is registered, by source file, in the order in which it would be imported."""
+    found: dict[Path, list[Registration]] = {}
+    for folder in REGISTRIES.values():
+        for package, pattern in (('basicsr', SCANNED.get(folder, '*.py')), ('deeprftv2_arch', '*.py')):
+            for file in sorted((source_tree.package_folder(package) / folder).glob(pattern)):
+                module = source_tree.read_module(f'{package}.{folder}.{file.stem}')
+                found[file] = [
+                    Registration(registry, f'{node.name}_{suffix}' if suffix else node.name, Definition(module, node))
+                    for node in (module.definitions.values() if module is not None else ())
+                    for registry, suffix in filter(None, map(_registry_of, node.decorator_list))
+                ]
     return found
+
+
+def _definitions(registry: str) -> dict[str, Definition]:
+    """What is in a registry, by name."""
+    return {
+        found.name: found.definition
+        for registrations in _registrations().values()
+        for found in registrations
+        if found.registry == registry
+    }
 
 
 def _registry_of(decorator: ast.expr) -> tuple[str, str] | None:
@@ -165,14 +189,14 @@ _NAMES = '|'.join(f'{name.upper()}_REGISTRY' for name in REGISTRIES)
 IMPORT = re.compile(
     r'^[ \t]*(?:from[ \t]+(\w[\w.]*)[ \t]+import\b|import[ \t]+(\w[\w., \t]*?)[ \t]*(?:#.*)?$)', re.MULTILINE
 )
-OTHER_WAY = re.compile(rf'^(?![ \t]*@).*\b(?:{_NAMES})\.register\(|\b(?:{_NAMES})[ \t]+as\b', re.MULTILINE)
-"""A registration that is no decorator, or one under another name."""
+REGISTER = re.compile(rf'\b(?:{_NAMES})\.register\(')
+RENAMED = re.compile(rf'\b(?:{_NAMES})[ \t]+as\b')
 
 
 def _may_register_elsewhere(file: Path) -> bool:
     """Whether a file imports a package that may be a plugin, or registers in a way that is not read here."""
     source = file.read_text(encoding='utf-8', errors='replace')
-    names = [name for found in IMPORT.findall(source) for name in ''.join(found).split(',')]
-    return bool(OTHER_WAY.search(source)) or any(
-        name.strip() and re.split(r'\W', name.strip())[0] not in REGISTER_NOTHING for name in names
-    )
+    if RENAMED.search(source) or len(REGISTER.findall(source)) != len(_registrations().get(file, ())):
+        return True
+    imported = (name.strip() for found in IMPORT.findall(source) for name in ''.join(found).split(','))
+    return any(name and re.split(r'\W', name)[0] not in REGISTER_NOTHING for name in imported)

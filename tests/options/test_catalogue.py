@@ -155,10 +155,10 @@ def toolbox(tmp_path, monkeypatch) -> Path:
     shutil.copytree(Path(basicsr.__file__).parent, folder, ignore=shutil.ignore_patterns('__pycache__'))
     find = source_tree.package_folder.__wrapped__
     monkeypatch.setattr(source_tree, 'package_folder', lambda name: folder if name == 'basicsr' else find(name))
-    for cached in (source_tree.read_module, sources._definitions):
+    for cached in (source_tree.read_module, sources._registrations):
         cached.cache_clear()
     yield folder
-    for cached in (source_tree.read_module, sources._definitions):
+    for cached in (source_tree.read_module, sources._registrations):
         cached.cache_clear()
 
 
@@ -167,6 +167,8 @@ PLUGINS = {
     'a part of an import': 'if True:\n    import os, plugin.archs as p  # ours\n',
     'from an import': 'from plugin.archs import *\n',
     'a call': 'from basicsr.utils.registry import ARCH_REGISTRY\nARCH_REGISTRY.register(type("Net", (), {}))\n',
+    'a function': 'from basicsr.utils.registry import ARCH_REGISTRY\n\ndef make():\n    @ARCH_REGISTRY.register()\n'
+    '    class Net:\n        pass\n\nmake()\n',
     'another name': 'from basicsr.utils.registry import ARCH_REGISTRY as R\n\n@R.register()\nclass Net:\n    pass\n',
 }
 
