@@ -28,6 +28,7 @@ def check_rules(checker: Checker, launcher: str) -> None:
         _check_names_of_datasets(checker)
         _check_schedule(checker)
         _check_stages(checker, launcher)
+        _check_crop(checker)
         _check_losses(checker)
         best, metrics = checker.value('val', 'best', kind=str), val.get('metrics') or {}
         if best is not None and best not in metrics:
@@ -85,6 +86,18 @@ def _check_stages(checker: Checker, launcher: str) -> None:
         if stage['total_batch'] % processes:
             message = f'{stage["total_batch"]} images cannot be shared evenly by {processes} processes.'
             checker.report(('train', 'stages', str(number), 'total_batch'), message)
+
+
+def _check_crop(checker: Checker) -> None:
+    """Our data sets cut crops of one size, or of those that the stages of our model have."""
+    data, train = checker.value('datasets', 'train', kind=Mapping), checker.value('train', kind=Mapping) or {}
+    if data is None or data.get('type') not in DATASETS or 'gt_size' in data:
+        return
+    is_staged = checker.model in MODELS and train.get('stages') is not None
+    is_misspelt = any(f.path[:2] == ('datasets', 'train') and "'gt_size'" in f.message for f in checker.findings)
+    if not is_staged and not is_misspelt:
+        message = 'missing. Size of the training crops in pixels; or give train.stages.'
+        checker.report(('datasets', 'train', 'gt_size'), message)
 
 
 def _check_our_data(checker: Checker) -> None:

@@ -154,6 +154,7 @@ def test_a_part_of_the_toolbox(stock, key, value, message):
             'expected a whole number of at least 1 or a list of 2, got [32].',
         ),
         ('datasets.train.gt_size', 0, 'or a list of 2, got 0.'),
+        ('datasets.train.gt_size', GONE, 'missing. Size of the training crops in pixels; or give train.stages.'),
         ('datasets.train.augmentation', 3, 'expected 0 or 4 or 8, got 3.'),
         ('datasets.train.recursive', 'ja', "expected true or false, got 'ja'."),
         ('datasets.train.meta_info_file', 'pairs.txt', 'there is no file /'),
@@ -194,6 +195,11 @@ def test_a_network_of_ours_looks_at_its_arguments(ours):
     ]
     (line,) = mistakes({**ours, 'network_g': {**ours['network_g'], 'num_blocks': [1, 1, 1]}})
     assert line.startswith('network_g: block_types needs one list per scale')
+
+
+def test_a_misspelt_crop_is_not_missing_too(ours):
+    ours['datasets']['train']['gt_sise'] = ours['datasets']['train'].pop('gt_size')
+    assert mistakes(ours) == ["datasets.train.gt_sise: unknown key for PairedDeblurDataset (did you mean 'gt_size'?)."]
 
 
 def test_a_misspelt_class_is_judged_as_what_was_meant(ours):
