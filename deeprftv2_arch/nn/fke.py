@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deeprftv2_arch.nn.norm import LayerNorm2d
-from deeprftv2_arch.nn.pointwise import PointwiseConv2d
+from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseFusion
 from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.nn.reversible import Scaling, Slots
 from deeprftv2_arch.nn.vsblock import VSBlock
@@ -89,11 +89,11 @@ class SpectrumEmbedding(nn.Module):
         super().__init__()
         self.project = PointwiseConv2d(channels, channels, bias=False)
         self.windows = windows
-        self.mix = PointwiseConv2d(2 * channels, channels, bias=False)
+        self.mix = PointwiseFusion(2 * channels, channels, bias=False)
 
     def forward(self, feature: Tensor) -> Tensor:
         spectrum = rfft2(self.windows.split(self.project(feature)))
-        return self.mix(torch.cat([spectrum.real, spectrum.imag], dim=1))
+        return self.mix(spectrum.real, spectrum.imag)
 
 
 class ResidualLevel(nn.Module):
@@ -111,13 +111,13 @@ class ResidualLevel(nn.Module):
     def __init__(self, channels: int, fused: bool, entry: nn.Module | None = None) -> None:
         super().__init__()
         self.entry = entry if entry is not None else nn.Identity()
-        self.fuse = PointwiseConv2d(2 * channels, channels) if fused else None
+        self.fuse = PointwiseFusion(2 * channels, channels) if fused else None
         self.block = VSBlock(channels)
 
     def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
         x = self.entry(x)
         if self.fuse is not None:
-            x = self.fuse(torch.cat([x, previous], dim=1))
+            x = self.fuse(x, previous)
         return self.block(x)
 
 
@@ -150,13 +150,13 @@ class KernelConvolution(nn.Module):
         self.project = PointwiseConv2d(channels, channels, bias=False)
         self.windows = windows
         self.head = KernelHead(channels)
-        self.fuse = PointwiseConv2d(2 * channels, channels, bias=False)
+        self.fuse = PointwiseFusion(2 * channels, channels, bias=False)
 
     def forward(self, feature: Tensor, residual: Tensor) -> Tensor:
         parts = self.windows.split(self.project(feature))
         parts = torch.fft.irfft2(rfft2(parts) * self.head(residual), s=parts.shape[-2:])
         convolved = self.windows.merge(parts, *feature.shape[-2:])
-        return self.fuse(torch.cat([convolved.to(feature.dtype), feature], dim=1))
+        return self.fuse(convolved.to(feature.dtype), feature)
 
 
 class FourierKernelEstimator(nn.Module):

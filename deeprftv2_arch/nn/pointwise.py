@@ -29,7 +29,27 @@ class PointwiseConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if fused.runs(x):
+            return fused.linear(x, self.weight.flatten(1), self.bias)
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+class PointwiseFusion(PointwiseConv2d):
+    """1x1 convolution of maps side by side: ``convolution(cat(maps))``.
+
+    Shape:
+        (N, C_1, H, W), (N, C_2, H, W), ... with C_1 + C_2 + ... = C -> (N, K, H, W).
+    """
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        if not fused.runs(*maps) or self.out_channels % fused.LANES:
+            return super().forward(torch.cat(maps, dim=1))
+        # A product for each map, added to the one before: nothing is concatenated.
+        weights = self.weight.flatten(1).split([x.shape[1] for x in maps], dim=1)
+        total = fused.linear(maps[0], weights[0], self.bias)
+        for x, weight in zip(maps[1:], weights[1:], strict=True):
+            total = fused.update(x, total, weight, None)
+        return total
 
 
 class PointwiseUpdate(PointwiseConv2d):
@@ -79,7 +99,7 @@ def scaled_update(
         bias = None if bias is None else gain.flatten() * bias
     if attention is not None:
         weight = weight * attention.flatten(1).unsqueeze(1)  # n k c
-        weight = weight[0] if len(weight) == 1 else weight
+        weight = weight[0] if weight.shape[0] == 1 else weight
     if fused.runs(x, base):
         return fused.update(x, base, weight, bias)
     if bias is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from deeprftv2_arch.nn.pointwise import PointwiseConv2d
+from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseFusion
 from deeprftv2_arch.nn.reversible import Scaling, Slots
 
 # Makes the stack of blocks of a level: (channels, number of blocks, level) -> module.
@@ -29,11 +28,11 @@ class ImageEmbedding(nn.Module):
     def __init__(self, image_channels: int, channels: int, fused: bool) -> None:
         super().__init__()
         self.project = nn.Conv2d(image_channels, channels, 3, padding=1, bias=False)
-        self.fuse = PointwiseConv2d(2 * channels, channels) if fused else None
+        self.fuse = PointwiseFusion(2 * channels, channels) if fused else None
 
     def forward(self, image: Tensor, previous: Tensor | None = None) -> Tensor:
         features = self.project(image)
-        return features if self.fuse is None else self.fuse(torch.cat([features, previous], dim=1))
+        return features if self.fuse is None else self.fuse(features, previous)
 
 
 class EncoderLevel(nn.Module):
@@ -54,13 +53,13 @@ class EncoderLevel(nn.Module):
         super().__init__()
         self.entry = entry
         self.finer = nn.Conv2d(channels, channels, 2, stride=2, bias=False) if has_finer else None
-        self.merge = PointwiseConv2d(2 * channels, channels) if has_finer else None
+        self.merge = PointwiseFusion(2 * channels, channels) if has_finer else None
         self.blocks = blocks
 
     def forward(self, x: Tensor, previous: Tensor | None = None, finer: Tensor | None = None) -> Tensor:
         x = self.entry(x) if previous is None else self.entry(x, previous)
         if self.merge is not None:
-            x = self.merge(torch.cat([x, self.finer(finer)], dim=1))
+            x = self.merge(x, self.finer(finer))
         return self.blocks(x)
 
 
@@ -97,10 +96,10 @@ class LatentFusion(nn.Module):
     def __init__(self, channels: int, latent_channels: int, reduction: int) -> None:
         super().__init__()
         self.down = nn.Conv2d(channels, latent_channels, reduction, stride=reduction, bias=False)
-        self.merge = PointwiseConv2d(2 * latent_channels, latent_channels)
+        self.merge = PointwiseFusion(2 * latent_channels, latent_channels)
 
     def forward(self, coarser: Tensor, latent: Tensor) -> Tensor:
-        return self.merge(torch.cat([self.down(coarser), latent], dim=1))
+        return self.merge(self.down(coarser), latent)
 
 
 class SubEncoder(nn.Module):

@@ -106,7 +106,11 @@ class SelectiveScan2d(nn.Module):
     def scan(self, features: Tensor) -> Tensor:
         """Selective scan of (N, D, H, W) maps, each read row by row; at least float32."""
         sequence = features.permute(0, 2, 3, 1).flatten(1, 2)  # b l d
-        projected = self.sequence_conv(self.x_proj(sequence).transpose(1, 2)).transpose(1, 2)
+        if fused.runs(features, modules=(self.x_proj,)):
+            projected = fused.linear(features, self.x_proj.weight, None).flatten(2)  # b k l
+        else:
+            projected = self.x_proj(sequence).transpose(1, 2)
+        projected = self.sequence_conv(projected).transpose(1, 2)
         steps, into, out_of = projected.split(self.sections, dim=-1)
         scanned = selective_scan(
             sequence,

@@ -79,6 +79,10 @@ PASSES = {
         lambda p, m: fused.update(m.x, m.base, flat(p['project']), p['project'].bias),
         lambda p, m: m.base + p['project'](m.x),
     ),
+    'linear': (
+        lambda p, m: fused.linear(m.x, flat(p['expand'])[3:], p['expand'].bias[3:]),
+        lambda p, m: p['expand'](m.x)[:, 3:],
+    ),
     'update of each sample': (
         lambda p, m: fused.update(m.x, m.base, m.each, None),
         lambda p, m: m.base + torch.einsum('nkc,nchw->nkhw', m.each, m.x),

@@ -14,13 +14,15 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deeprftv2_arch.nn.fused.calls import passes
 from deeprftv2_arch.nn.fused.functions import FeedForward, GatedUpdate, NormExpandDepthwise, Update
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.precision import autocasts_to_half
 
-_LANES = 16
+LANES = 16
+"""Numbers of channels are multiples of this."""
 
 
 def runs(*maps: Tensor, modules: Iterable[nn.Module] = ()) -> bool:
@@ -29,7 +31,7 @@ def runs(*maps: Tensor, modules: Iterable[nn.Module] = ()) -> bool:
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and all(
-            type(x) is Tensor and x.device.type == 'cpu' and x.dtype == torch.float32 and x.shape[1] % _LANES == 0
+            type(x) is Tensor and x.device.type == 'cpu' and x.dtype == torch.float32 and x.shape[1] % LANES == 0
             for x in maps
         )
         and not autocasts_to_half(maps[0].device)
@@ -73,6 +75,14 @@ def update(x: Tensor, base: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     """
     bias = weight.new_zeros(base.shape[1]) if bias is None else bias
     return _channels(Update.apply(_pixels(x), _pixels(base), weight, bias))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``weight @ x + bias`` at every pixel: x (N, C, H, W), weight (K, C), bias (K,) or None for zero."""
+    bias, missing = weight.new_zeros(len(weight)) if bias is None else bias, -len(weight) % LANES
+    if missing:
+        weight, bias = F.pad(weight, (0, 0, 0, missing)), F.pad(bias, (0, missing))
+    return _channels(Update.apply(_pixels(x), None, weight, bias))[:, : len(weight) - missing]
 
 
 def feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, weight: Tensor, bias: Tensor) -> Tensor:

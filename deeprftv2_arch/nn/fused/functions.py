@@ -61,12 +61,14 @@ class NormExpandDepthwise(torch.autograd.Function):
 
 
 class Update(torch.autograd.Function):
-    """base + weight @ x + bias."""
+    """base + weight @ x + bias; without a base, the product and the bias."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, base: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """x (N, H, W, K), base (N, H, W, C), weight (C, K) or (N, C, K), bias (C,)."""
-        out = torch.empty_like(base)
+    def forward(ctx: Any, x: Tensor, base: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
+        """x (N, H, W, K), base (N, H, W, C) or None, weight (C, K) or (N, C, K), bias (C,)."""
+        out = x.new_empty(*x.shape[:-1], len(bias))
+        ctx.has_base = base is not None
+        base = _kept(x, False, len(bias)) if base is None else base
         weights = [packed(weight)] * len(x) if weight.ndim == 2 else [packed(part) for part in weight]
         maps = zip(array(x.flatten(1, 2)), array(base.flatten(1, 2)), weights, array(out.flatten(1, 2)), strict=True)
         calls = [(a, b, w, row(bias), o) for a, b, w, o in maps]
@@ -76,7 +78,7 @@ class Update(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of all inputs."""
         x, weight = ctx.saved_tensors
         gradient, x_gradient = gradient.contiguous(), torch.empty_like(x)
@@ -90,7 +92,8 @@ class Update(torch.autograd.Function):
             run_sums(kernel, part, rows, x.numel(), shapes) for part in ([[c] for c in calls] if each else [calls])
         ]
         weight_gradient = torch.stack([part[0] for part in found]) if each else found[0][0]
-        return x_gradient, gradient, weight_gradient, sum(part[1] for part in found)
+        base_gradient = gradient if ctx.has_base else None
+        return x_gradient, base_gradient, weight_gradient, sum(part[1] for part in found)
 
 
 class FeedForward(torch.autograd.Function):

@@ -78,13 +78,19 @@ def norm_expand_depthwise(x, eps, weights, bias, taps, taps_bias, gates, out, su
 
 @compiled
 def update(x, base, weights, bias, out, first, last):
-    """Pixels first..last-1 of base + x @ weights + bias: x (P, K), base (P, C), packed (K -> C), bias (1, C)."""
-    part, tile = np.zeros((PIXELS, x.shape[1]), f32), np.empty((PIXELS, base.shape[1]), f32)
+    """Pixels first..last-1 of base + x @ weights + bias: x (P, K), base (P, C), packed (K -> C), bias (1, C).
+
+    A base without rows counts as zero.
+    """
+    part, tile = np.zeros((PIXELS, x.shape[1]), f32), np.empty((PIXELS, bias.shape[1]), f32)
     for start in range(first, last, PIXELS):
         count = min(PIXELS, last - start)
         copy(x, start, count, part)
         multiply(part, count, weights, bias, tile)
-        add(tile, base, start, count, out)
+        if len(base):
+            add(tile, base, start, count, out)
+        else:
+            write(tile, start, count, out)
 
 
 @compiled
