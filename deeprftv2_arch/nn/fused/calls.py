@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import pairwise
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from deeprftv2_arch.nn.selective_scan import parallel
+
+_logger = logging.getLogger('deeprftv2_arch')
 
 # Below about 0.1 ms of work waking other threads costs more than they give.
 _ELEMENTS = 2**16
@@ -35,7 +38,8 @@ def passes() -> ModuleType | None:
             np.zeros((1, 16), np.float32),
         )
         kernels.update(x, x, weight, bias, np.empty_like(x), 0, 1)
-    except Exception:  # whatever compilers raise: the plain form computes the same
+    except Exception as error:  # whatever compilers raise: the plain form computes the same
+        _logger.warning('The fused passes cannot run here; blocks take more time without them. %s', error)
         return None
     return kernels
 
@@ -45,13 +49,17 @@ def _shares(rows: int, parts: int) -> list[tuple[int, int]]:
     return list(pairwise(rows * part // parts for part in range(parts + 1)))
 
 
-def _threads(elements: int) -> int:
-    return torch.get_num_threads() if elements >= _ELEMENTS else 1
+def _parts(elements: int, per_thread: int) -> int:
+    threads = torch.get_num_threads()
+    return max(threads, min(per_thread * threads, elements // _ELEMENTS)) if elements >= _ELEMENTS else 1
 
 
-def run(kernel: Callable, calls: list[tuple], rows: int, elements: int) -> None:
-    """Run a kernel on ranges of rows: one call for each sample, shared by the threads."""
-    jobs = [partial(kernel, *call, *share) for call in calls for share in _shares(rows, _threads(elements))]
+def run(kernel: Callable, calls: list[tuple], rows: int, elements: int, per_thread: int = 4) -> None:
+    """Run a kernel on ranges of rows: one call for each sample, shared by the threads.
+
+    With several ranges for each thread those that are faster, or less disturbed, take more of them.
+    """
+    jobs = [partial(kernel, *call, *share) for call in calls for share in _shares(rows, _parts(elements, per_thread))]
     parallel.run(jobs, torch.get_num_threads())
 
 
@@ -63,7 +71,7 @@ def run_sums(
     Every job has arrays of its own, so that no two threads add to the same place, and takes few enough pixels that the
     rounding errors of long sums stay small.
     """
-    shares = _shares(rows, max(_threads(elements), elements // _SUMMED))
+    shares = _shares(rows, max(_parts(elements, 1), elements // _SUMMED))
     sums = [torch.zeros(len(calls) * len(shares), *shape, device='cpu') for shape in shapes]
     arguments = [(call, share) for call in calls for share in shares]
     own = zip(*(part.numpy() for part in sums), strict=True)

@@ -35,7 +35,9 @@ class NormExpandDepthwise(torch.autograd.Function):
         expanded = _kept(x, keeps, len(weight))
         parameters = eps, packed(weight), row(bias), array(taps), array(taps_bias), gates
         maps = zip(array(x), array(out), array(sums), array(expanded), strict=True)
-        run(passes().norm_expand_depthwise, [(a, *parameters, *others) for a, *others in maps], height, out.numel())
+        calls = [(a, *parameters, *others) for a, *others in maps]
+        # Every range computes a row above and one below it as well.
+        run(passes().norm_expand_depthwise, calls, height, out.numel(), per_thread=1)
         ctx.save_for_backward(x, weight, taps, taps_bias, expanded)
         ctx.settings = eps, gates
         return out, sums.sum(1) / (height * width)
