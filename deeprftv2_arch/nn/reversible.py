@@ -4,7 +4,8 @@ A column of the network never returns features. It updates maps that live in :cl
 
 * ``couple``: ``map <- scaling * map + function(other maps)``, equations 12, 14 and 16. It can be undone without having
   kept the old map: equations 13, 15 and 17.
-* ``replace``: ``map <- function(maps)``. The old map has to be kept to undo it, or made again.
+* ``replace``: ``map <- function(maps)``. The old map has to be kept to undo it, unless an earlier ``replace`` made it
+  and can make it again in backward, as with the feature that one column hands to the next.
 * ``emit``: append an output of the network; no map changes.
 
 The same wiring runs in two ways. :class:`Slots` computes under ordinary autograd. :func:`run_reversible` computes
