@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -100,3 +101,12 @@ def start_worker(then: Callable[[int], None] | None, number: int) -> None:
     signal.signal(signal.SIGTERM, end_if_asked_again)
     if then is not None:
         then(number)
+
+
+def end_workers() -> None:
+    """End the workers that a run leaves behind when it fails: Python would ask them once, then wait for ever."""
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch takes the end of a worker for an error
+    for worker in workers:
+        worker.kill()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import glob
 import importlib
 import logging
 import re
 import shutil
 import sys
-import traceback
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,14 +21,11 @@ from torch import distributed as dist
 from deeprftv2_arch import registration, toolbox
 from deeprftv2_arch.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.interruption import Interruption, TrainingStopped, ValidationGivenUp, start_worker
-from deeprftv2_arch.nn.selective_scan import BackendError
+from deeprftv2_arch.explanation import explain
+from deeprftv2_arch.interruption import Interruption, TrainingStopped, ValidationGivenUp, end_workers, start_worker
 from deeprftv2_arch.options.command_line import CommandLine
-from deeprftv2_arch.peers import LOST, Peers, is_lost
+from deeprftv2_arch.peers import Peers
 from deeprftv2_arch.ranks import local_rank, process_rank
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A disk, a share of it or a file that takes no more."""
 
 
 def launch(kind: str, root: str | Path) -> int:
@@ -67,6 +62,8 @@ def launch(kind: str, root: str | Path) -> int:
             if run.peers.fail(PROGRAM_ERROR):
                 raise
             return run.peers.failed
+        finally:
+            end_workers()
     return 0
 
 
@@ -293,62 +290,3 @@ class Folders:
     @staticmethod
     def _archives(folder: str | Path) -> set[Path]:
         return set(Path(folder).parent.glob(f'{glob.escape(Path(folder).name)}_archived_*'))
-
-
-PLACE_ERRORS = (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError)
-"""What the system raises where a run is not allowed, or not able, to make its folders and files."""
-
-
-def explain(error: Exception) -> str | None:
-    """Put an exception that stands for a user's mistake into words.
-
-    The toolbox has no class for such mistakes: it raises what Python or an `assert` offers, from its own code. So an
-    exception of those kinds is told with the place where it was raised; any other is not explained.
-
-    Returns:
-        A message, or None: then the traceback is what the user, or we, must read.
-    """
-    if isinstance(error, UserError | BackendError):
-        return _message(error)
-    if is_lost(error):
-        return LOST
-    if isinstance(error, torch.OutOfMemoryError):
-        return f'The GPU has too little memory: train with a smaller batch or crop, test with tiles. {error}'
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return (
-            f'{error.strerror}{f": {error.filename}" if error.filename else ""}. Make room, then go on: --auto_resume.'
-        )
-    if isinstance(error, PLACE_ERRORS) and error.filename:
-        return f'{error.strerror}: {error.filename}. Correct the folder or its rights, or start in another one.'
-    file, number, line = _origin(error)
-    if not Path(file).is_relative_to(toolbox.folder()):
-        return None
-    text, place = _message(error), f'({Path(file).relative_to(toolbox.folder().parent)}, line {number})'
-    if isinstance(error, KeyError) and 'opt' in line:
-        return f'The option file has no key {text}, which is read by: {line} {place}'
-    if isinstance(error, OSError) and error.filename:
-        return f'{error.strerror}: {error.filename} {place}'
-    if isinstance(error, AssertionError | NotImplementedError | ValueError | KeyError) and text:
-        return f'{text} {place}'
-    if isinstance(error, TypeError) and 'argument' in text:
-        return f'{text} {place}'
-    return None
-
-
-# A data loader's worker hands its exception on as the text of a traceback.
-WORKER_FRAME = re.compile(r'^ *File "(.+)", line (\d+), in .+\n +(.+)$', flags=re.MULTILINE)
-WORKER_MESSAGE = re.compile(r'^(?:\w+\.)*\w*Error: ', flags=re.MULTILINE)
-
-
-def _message(error: Exception) -> str:
-    text = str(error)
-    return WORKER_MESSAGE.split(text)[-1].strip() if WORKER_FRAME.search(text) else text
-
-
-def _origin(error: Exception) -> tuple[str, str, str]:
-    """File, line number and text of the line that raised an exception, here or in a data loader's worker."""
-    in_worker = WORKER_FRAME.findall(str(error))
-    if in_worker:
-        return in_worker[-1]
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return last.filename, str(last.lineno), last.line or ''

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from processes import stock_options
 from rights import obey_rights, skip_unless_rights_are_obeyed
 
 from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.launcher import explain, launch
+from deeprftv2_arch.explanation import explain
+from deeprftv2_arch.launcher import launch
 
 
 class Ended(NamedTuple):
@@ -239,6 +241,15 @@ def test_no_permission_to_write(options, tmp_path):
     assert 'Traceback' not in said
     assert said.splitlines()[-1].startswith(f'Error: Permission denied: {tmp_path / "x" / "experiments"}')
     assert list((tmp_path / 'x' / 'experiments').iterdir()) == []
+
+
+def test_processes_at_a_port_that_is_taken():
+    with socket.create_server(('', 0)) as taken, pytest.raises(RuntimeError) as raised:
+        torch.distributed.TCPStore('127.0.0.1', taken.getsockname()[1], is_master=True)
+    message = explain(raised.value)
+    assert message.startswith('The processes of this run cannot meet: ')
+    assert 'address already in use. Take another port' in message
+    assert '\n' not in message
 
 
 def test_memory_of_the_gpu():

@@ -60,16 +60,16 @@ def forbid_writing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('happens', 'iteration', 'file', 'cause'),
+    ('happens', 'iteration', 'file', 'cause', 'workers'),
     [
-        (fill_disk, SAVED + 1, 'training_states/8.state', ''),
-        (take_folder_away, SAVED + 1, 'models/net_g_8.pth', 'No such file or directory'),
-        (forbid_writing, SAVED + 1, 'models/net_g_8.pth', 'Permission denied'),
+        (fill_disk, SAVED + 1, 'training_states/8.state', '', 1),
+        (take_folder_away, SAVED + 1, 'models/net_g_8.pth', 'No such file or directory', 0),
+        (forbid_writing, SAVED + 1, 'models/net_g_8.pth', 'Permission denied', 0),
         # Only rank 0 writes anything after the last iteration.
-        (take_folder_away, LENGTH, 'models/net_g_latest.pth', 'No such file or directory'),
+        (take_folder_away, LENGTH, 'models/net_g_latest.pth', 'No such file or directory', 0),
     ],
 )
-def test_rank_0_cannot_save(options, tmp_path, happens, iteration, file, cause):
+def test_rank_0_cannot_save(options, tmp_path, happens, iteration, file, cause, workers):
     if happens is forbid_writing:
         skip_unless_rights_are_obeyed()
     folder = tmp_path / 'x'
@@ -81,6 +81,7 @@ def test_rank_0_cannot_save(options, tmp_path, happens, iteration, file, cause):
             happens(experiment)
 
     options['val']['val_freq'] = 100
+    options['datasets']['train']['num_worker_per_gpu'] = workers
     message = fail_together(folder, options, before)
     assert message.startswith(f'Cannot write {experiment / file}: {cause}')
     if (experiment / 'away').is_dir():

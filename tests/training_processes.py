@@ -56,6 +56,9 @@ def train(
         process.start()
     for process in started:
         process.join(timeout=120)
+        if process.is_alive():
+            process.kill()  # it hangs
+            process.join()
     return [process.exitcode for process in started]
 
 
