@@ -2,8 +2,8 @@
 
 * parity: the scan and the networks against the golden files of `tests/golden`, in float64 and float32;
 * the backends of the selective scan: time, and error against the backend `wide` in float64 on the same device;
-* forward and training step of DeepRFTv2-B and -S at 256x256 and 512x512, one image, in float32, TF32 and bfloat16:
-  time and peak memory, as torch.cuda.max_memory_allocated counts it;
+* forward and training step of DeepRFTv2-B and -S, and of a network of the toolbox, at 256x256 and 512x512, one image,
+  in float32, TF32, bfloat16 and channels-last memory: time, and peak memory as torch.cuda.max_memory_allocated has it;
 * the memory of a training step of B on one 256x256 patch beside the paper's.
 
 Ends with exit code 1 where parity or the memory is missed, and with 2 where there is no GPU. `--device cpu --tiny` goes
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from machine import MB, ROOT, describe
 from scan import NAMES, make_inputs, training
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeprftv2_arch.archs import DeepRFTv2
 from deeprftv2_arch.models.precision import Precision, compile_network
@@ -35,11 +35,13 @@ sys.path.insert(0, str(ROOT / 'tests'))
 from published import TOLERANCE, distance, fill, image, load
 
 NETWORKS: dict[str, dict[str, Any]] = {'B': {}, 'S': {'block_types': [['naf'] * 3] * 2}}
+PEER = 'MSRResNet'  # of the toolbox: 3x3 convolutions of 64 channels, to which memory layout matters
 GOLDEN_SHAPES = {'B': (1, 3, 64, 64), 'S': (2, 3, 96, 80)}
 PRECISIONS = {
     'float32': Precision('benchmark', tf32=False),
     'TF32': Precision('benchmark', tf32=True),
     'bfloat16': Precision('benchmark', amp=True, tf32=True),
+    'channels last': Precision('benchmark', tf32=False, channels_last=True),
 }
 PAPER_MEGABYTES = 3439  # table 7: two reversible columns, one 256x256 patch
 SCAN_TOLERANCE = 2e-6
@@ -55,9 +57,9 @@ class Plan:
     scan_steps: int = 65536
     width: int = 48
     blocks: tuple[int, ...] = (1, 4, 8)
-    networks: tuple[str, ...] = ('B', 'S')
+    networks: tuple[str, ...] = ('B', 'S', PEER)
     golden: tuple[str, ...] = ('B', 'S')
-    precisions: tuple[str, ...] = ('float32', 'TF32', 'bfloat16')
+    precisions: tuple[str, ...] = tuple(PRECISIONS)
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -168,24 +170,26 @@ def compare_precisions(plan: Plan, compiled: bool) -> bool:
     """Time and memory of the networks, by size and precision."""
     print(f'\nNetworks of width {plan.width}, one image{", blocks compiled" if compiled else ""}')
     columns = ('forward ms', 'MB', 'training step ms', 'MB')
-    print(f'  {"network":<7} {"size":>4} {"precision":<9} ' + ' '.join(f'{name:>{len(name) + 3}}' for name in columns))
+    print(f'  {"network":<9} {"size":>4} {"run in":<13} ' + ' '.join(f'{name:>{len(name) + 3}}' for name in columns))
     good = True
     for name in plan.networks:
         for size in plan.sizes:
             for label in plan.precisions:
                 precision = PRECISIONS[label]
                 torch.manual_seed(0)
-                net = DeepRFTv2(width=plan.width, num_blocks=plan.blocks, **NETWORKS[name]).to(plan.device)
+                net = build(name, plan)
+                if precision.channels_last:
+                    net.to(memory_format=torch.channels_last)
                 if compiled:
                     compile_network(net)
                 forward, step = runs(net, precision, torch.rand(1, 3, size, size, device=plan.device))
                 try:
                     figures = [figure for run in (forward, step) for figure in (plan.milliseconds(run), plan.peak(run))]
                 except torch.OutOfMemoryError:
-                    print(f'  {name:<7} {size:4} {label:<9} does not fit in the memory of this GPU', flush=True)
+                    print(f'  {name:<9} {size:4} {label:<13} does not fit in the memory of this GPU', flush=True)
                     continue
                 formatted = ' '.join(f'{value:{len(key) + 3},.0f}' for key, value in zip(columns, figures, strict=True))
-                print(f'  {name:<7} {size:4} {label:<9} {formatted}', flush=True)
+                print(f'  {name:<9} {size:4} {label:<13} {formatted}', flush=True)
                 if (name, size, label, plan.device.type) == ('B', 256, 'float32', 'cuda'):
                     # Weights and their gradients are there before and after; the paper counts the whole GPU.
                     whole = figures[3] + sum(2 * parameter.nbytes for parameter in net.parameters()) / MB
@@ -197,7 +201,17 @@ def compare_precisions(plan: Plan, compiled: bool) -> bool:
     return good
 
 
-def runs(net: DeepRFTv2, precision: Precision, image: Tensor) -> tuple[Callable[[], None], Callable[[], None]]:
+def build(name: str, plan: Plan) -> nn.Module:
+    """A network of the plan on its device."""
+    if name == PEER:
+        # Not at the top: the toolbox can be imported once our package has mended it.
+        from basicsr.archs.srresnet_arch import MSRResNet
+
+        return MSRResNet(num_block=2 * max(plan.blocks)).to(plan.device)
+    return DeepRFTv2(width=plan.width, num_blocks=plan.blocks, **NETWORKS[name]).to(plan.device)
+
+
+def runs(net: nn.Module, precision: Precision, image: Tensor) -> tuple[Callable[[], None], Callable[[], None]]:
     """A forward pass in evaluation mode and a training step without the optimizer."""
 
     @torch.no_grad()
@@ -205,7 +219,8 @@ def runs(net: DeepRFTv2, precision: Precision, image: Tensor) -> tuple[Callable[
         precision.run(net.eval(), image)
 
     def step() -> None:
-        outputs = precision.run(net.train(), image, return_all=True)
+        supervised = {'return_all': True} if isinstance(net, DeepRFTv2) else {}
+        outputs = precision.run(net.train(), image, **supervised)
         sum(output.abs().mean() for images in outputs for output in images).backward()
 
     return forward, step
@@ -217,7 +232,7 @@ def main() -> int:
     parser.add_argument('--tiny', action='store_true', help='small networks and images, each run once')
     parser.add_argument('--compile', action='store_true', help='compile the blocks of the networks: some minutes more')
     parser.add_argument('--only-networks', action='store_true', help='neither parity nor the scan')
-    parser.add_argument('--networks', nargs='+', choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument('--networks', nargs='+', choices=(*NETWORKS, PEER), default=[*NETWORKS, PEER])
     parser.add_argument('--sizes', nargs='+', type=int, default=[256, 512], help='sides of the images in pixels')
     parser.add_argument('--precisions', nargs='+', choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument('--rounds', type=int, default=5, help='runs of which the fastest counts')

@@ -170,7 +170,18 @@ def test_traced_blocks_work_on_other_images() -> None:
     check(traced(images[1]), block(images[1]).double())
 
 
-def test_plain_form_where_numba_fails(monkeypatch) -> None:
+def test_plain_form_where_the_environment_asks_for_it(monkeypatch) -> None:
+    monkeypatch.setenv('DEEPRFTV2_FUSED', '0')
+    calls.passes.cache_clear()
+    try:
+        assert not fused.runs(torch.randn(1, 16, 4, 4))
+    finally:
+        monkeypatch.undo()
+        calls.passes.cache_clear()
+    assert fused.runs(torch.randn(1, 16, 4, 4))
+
+
+def test_plain_form_where_numba_fails(monkeypatch, caplog) -> None:
     def fail(name: str) -> None:
         raise ImportError(name)
 
@@ -180,6 +191,7 @@ def test_plain_form_where_numba_fails(monkeypatch) -> None:
     try:
         monkeypatch.setattr(calls.importlib, 'import_module', fail)
         assert not fused.runs(x)
+        assert 'The fused passes cannot run here' in caplog.text
         check(block(x), expected.double())
     finally:
         calls.passes.cache_clear()

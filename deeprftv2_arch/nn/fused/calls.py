@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import pairwise
@@ -29,7 +30,9 @@ def compiled(name: str) -> ModuleType:
 
 @cache
 def passes() -> ModuleType | None:
-    """The compiled passes, or None if Numba cannot compile them here."""
+    """The compiled passes, or None if Numba cannot compile them here, or ``DEEPRFTV2_FUSED=0`` says so."""
+    if os.environ.get('DEEPRFTV2_FUSED') == '0':
+        return None
     try:
         kernels = compiled('kernels')
         x, weight, bias = (
