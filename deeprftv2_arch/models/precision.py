@@ -12,6 +12,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.nn import fused
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.option_keys import mixed_precision
@@ -67,16 +68,24 @@ class Precision:
     def prepare(self, net: nn.Module, device: torch.device) -> None:
         """Bring a network into the memory layout that was asked for and have it compiled; its keys stay as they are.
 
+        On a CPU blocks that run in fused passes are not compiled: they would take more time. A warning says so.
+
         Raises:
             UserError: It is to be compiled, and that does not work on this machine.
         """
         if self.channels_last:
             net.to(memory_format=torch.channels_last)
-        if self.compile:
+        compiles = self.compile and (self.amp or not _is_fused(net, device))
+        if compiles:
             _require_compiler(device, f'{self.where}.compile')
             compile_network(net)
         if self != Precision(self.where):
             get_root_logger().info(f'Options of {self.where}: the network runs in {self}.')
+        if self.compile and not compiles:
+            get_root_logger().warning(
+                f'{self.where}.compile is not used: on a CPU the blocks of this network run in fused passes, which '
+                'take less time than compiled blocks.'
+            )
 
     def run(self, net: nn.Module, image: Tensor, **arguments: Any) -> Any:
         """Call a network on (N, C, H, W) images; what it returns, also in nested lists, is in float32 at least.
@@ -111,6 +120,11 @@ def compile_network(net: nn.Module) -> None:
         part.compile()
     # A compiled form for each width and map size, with and without gradients: more than torch's own limit of 8.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+
+
+def _is_fused(net: nn.Module, device: torch.device) -> bool:
+    blocks = (module for module in net.modules() if isinstance(module, NAFBlock))
+    return fused.available(device) and any(block.expand.in_channels % fused.LANES == 0 for block in blocks)
 
 
 def _require_compiler(device: torch.device, key: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
@@ -100,6 +101,22 @@ def test_of_our_networks_the_blocks_are_compiled_of_others_the_whole(monkeypatch
     assert len(compiled) == 2 * 2 * 2 * 3  # columns, scales, encoder and decoder, levels
     assert all(isinstance(block, NAFBlock) for block in compiled)
     assert list(net.state_dict()) == keys
+
+
+@pytest.mark.parametrize(
+    ('channels', 'options', 'expected'), [(16, {}, False), (12, {}, True), (16, {'amp': 'bfloat16'}, True)]
+)
+def test_fused_blocks_are_not_compiled(
+    channels: int, options: dict, expected: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, 'compile', lambda self: compiled.append(self))
+    monkeypatch.setattr(torch, 'compile', lambda function: function)
+    monkeypatch.setattr(get_root_logger(), 'propagate', True)
+    block = NAFBlock(channels)
+    Precision.from_options({'compile': True, **options}, 'train').prepare(block, torch.device('cpu'))
+    assert compiled == [block] * expected
+    assert ('train.compile is not used' in caplog.text) is not expected
 
 
 def test_a_machine_that_cannot_compile_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,11 @@ LANES = 16
 """Numbers of channels are multiples of this."""
 
 
+def available(device: torch.device) -> bool:
+    """Whether the passes can run on a device at all."""
+    return device.type == 'cpu' and passes() is not None
+
+
 def runs(*maps: Tensor, modules: Iterable[nn.Module] = ()) -> bool:
     """Whether the passes can take maps (N, C, H, W), in the place of modules, which are not called then."""
     return (
