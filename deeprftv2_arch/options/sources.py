@@ -80,7 +80,7 @@ class Sources(Catalogue):
         elif (check := CHECKS[entry.name]) is not None:
             try:
                 check(**{p.name: p.default for p in entry.parameters if p.kind is not p.VAR_KEYWORD} | dict(arguments))
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 return str(error)
         return ''
 
