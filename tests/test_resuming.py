@@ -172,7 +172,7 @@ def test_states_of_the_toolbox_are_taken(options, save):
 def test_a_state_of_another_experiment(options, save, tmp_path):
     path = save(10)
     options['path']['training_states'] = str(tmp_path / 'other' / 'training_states')
-    with pytest.raises(UserError, match=r'path\.resume_state: .*10\.state is of another experiment; those of this one are in .*other'):
+    with pytest.raises(UserError, match=r'10\.state is of another experiment; those of this one are in .*other'):
         load_state(path, options)
 
 
