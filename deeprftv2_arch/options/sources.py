@@ -145,6 +145,8 @@ def _registrations() -> dict[Path, list[Registration]]:
     for folder in REGISTRIES.values():
         for package, pattern in (('basicsr', SCANNED.get(folder, '*.py')), ('deeprftv2_arch', '*.py')):
             for file in sorted((source_tree.package_folder(package) / folder).glob(pattern)):
+                if not REGISTER.search(_text(file)):
+                    continue
                 module = source_tree.read_module(f'{package}.{folder}.{file.stem}')
                 found[file] = [
                     Registration(registry, f'{node.name}_{suffix}' if suffix else node.name, Definition(module, node))
@@ -195,8 +197,12 @@ RENAMED = re.compile(rf'\b(?:{_NAMES})[ \t]+as\b')
 
 def _may_register_elsewhere(file: Path) -> bool:
     """Whether a file imports a package that may be a plugin, or registers in a way that is not read here."""
-    source = file.read_text(encoding='utf-8', errors='replace')
+    source = _text(file)
     if RENAMED.search(source) or len(REGISTER.findall(source)) != len(_registrations().get(file, ())):
         return True
     imported = (name.strip() for found in IMPORT.findall(source) for name in ''.join(found).split(','))
     return any(name and re.split(r'\W', name)[0] not in REGISTER_NOTHING for name in imported)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding='utf-8', errors='replace')

@@ -189,6 +189,23 @@ NETWORK = (
 )
 
 
+def test_a_folder_of_its_own_is_doubted(toolbox):
+    """As in a fork whose `archs` looks for files in other places too."""
+    (toolbox / 'archs' / 'more').mkdir()
+    (toolbox / 'archs' / 'more' / 'net_arch.py').write_text(NETWORK.format('', 'class Net(nn.Module):\n    pass'))
+    read = Sources()
+    assert (read.find('arch', 'Net'), 'Net' in read.names('arch'), len(read.doubts)) == (None, False, 1)
+
+
+def test_a_broken_source_file_is_left_to_its_import(toolbox, tmp_path):
+    (tmp_path / 'run.yml').write_text('nam: x\nmodel_type: SRModel\n')
+    with pytest.raises(OptionsError):
+        refuse_early(tmp_path / 'run.yml', is_train=True)
+    (toolbox / 'models' / 'net_model.py').write_text(NETWORK.format('', 'class Net(:'))
+    sources._registrations.cache_clear()
+    refuse_early(tmp_path / 'run.yml', is_train=True)
+
+
 @pytest.mark.parametrize(
     ('before', 'definition', 'doubt'),
     [
