@@ -170,6 +170,17 @@ def test_traced_blocks_work_on_other_images() -> None:
     check(traced(images[1]), block(images[1]).double())
 
 
+def test_blocks_work_under_the_transforms_of_torch() -> None:
+    block, x = drawn(NAFBlock(16)), torch.randn(2, 16, 5, 6)
+    expected = torch.autograd.grad(block(x).square().sum(), block.norm1.weight)[0]
+
+    def loss(weight: Tensor, image: Tensor) -> Tensor:
+        return torch.func.functional_call(block, {'norm1.weight': weight}, (image[None],)).square().sum()
+
+    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(block.norm1.weight.detach(), x).sum(0)
+    check(found, expected.double())
+
+
 def test_plain_form_where_the_environment_asks_for_it(monkeypatch) -> None:
     monkeypatch.setenv('DEEPRFTV2_FUSED', '0')
     calls.passes.cache_clear()

@@ -35,6 +35,7 @@ def runs(*maps: Tensor, modules: Iterable[nn.Module] = ()) -> bool:
     return (
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()  # torch.func: no arrays behind its tensors
         and all(
             type(x) is Tensor and x.device.type == 'cpu' and x.dtype == torch.float32 and x.shape[1] % LANES == 0
             for x in maps
