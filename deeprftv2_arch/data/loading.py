@@ -42,15 +42,16 @@ def build_training_loader(
     seed = options['manual_seed']
     order = SampleOrder(len(dataset), seed, stages, data.get('dataset_enlarge_ratio', 1))
     sampler = EpochSampler(order, options['rank'], options['world_size'], done)
+    # As in the toolbox: without `dist`, one process feeds all GPUs.
+    workers = data['num_worker_per_gpu'] * (1 if options['dist'] else max(1, options['num_gpu']))
     settings = {
         'dataset': dataset if _takes_samples(dataset) else SeededDataset(dataset),
         'batch_sampler': sampler,
-        # As in the toolbox: without `dist`, one process feeds all GPUs.
-        'num_workers': data['num_worker_per_gpu'] * (1 if options['dist'] else max(1, options['num_gpu'])),
+        'num_workers': workers,
         # With a generator of its own, starting the loader draws no number from that of the training.
         'generator': torch.Generator().manual_seed(seed),
         'pin_memory': data.get('pin_memory', False),
-        'persistent_workers': data.get('persistent_workers', False),
+        'persistent_workers': data.get('persistent_workers', False) and workers > 0,
     }
     if data.get('prefetch_mode') == 'cpu':
         return PrefetchDataLoader(num_prefetch_queue=data.get('num_prefetch_queue', 1), **settings), sampler
