@@ -104,6 +104,8 @@ def main() -> None:
     def table(
         title: str, work: Callable[[nn.Module, torch.Tensor], None], names: list[str], rounds: int, passes: int
     ) -> dict[str, float]:
+        for name in names:
+            work(nets[name], torch.rand(1, 3, 32, 32))  # compiles
         times = fastest_in_turns(lambda name: work(nets[name], image), names, rounds)
         print(f'{title:14} {"seconds":>8} {"GMACs":>7} {"s/GMAC":>7} {"GFLOP/s":>8} {"of the rate":>11} {"peak MB":>8}')
         for name in names:

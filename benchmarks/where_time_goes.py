@@ -13,12 +13,14 @@ from collections import defaultdict
 import torch
 from machine import describe
 from network import forward, networks, step
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from deeprftv2_arch.nn import vsblock
 
 FUSED = ('NormExpandDepthwise', 'Update', 'FeedForward', 'GatedUpdate')
 KINDS = {
     'fused passes (norms, products, depthwise, gates)': FUSED + tuple(f'{name}Backward' for name in FUSED),
-    'selective scan': ('_NumbaScan', '_NumbaScanBackward', '_WideScan', '_WideScanBackward'),
+    'selective scan': ('scan', '_NumbaScan', '_NumbaScanBackward', '_WideScan', '_WideScanBackward'),
     'other matrix products': ('mm', 'addmm', 'bmm', 'baddbmm'),
     'other convolutions': ('mkldnn_convolution', 'convolution_backward', '_slow_conv2d_forward', 'conv_depthwise3d'),
     'copies (biases, layouts, concatenations)': ('copy_', 'cat', 'flip', 'pixel_shuffle', 'pixel_unshuffle', 'fill_'),
@@ -38,6 +40,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     what = 'training step' if args.train else 'forward pass'
     print(f'{describe()}; {what}, {args.size}x{args.size}, float32')
+    # Without autograd the scan is no operation that the profiler knows.
+    vsblock.selective_scan = record_function('scan')(vsblock.selective_scan)
     kind_of = {operation: kind for kind, operations in KINDS.items() for operation in operations}
     for name in args.network:
         net, image = networks(False)[name](), torch.rand(1, 3, args.size, args.size)

@@ -16,7 +16,7 @@ from deeprftv2_arch.nn.fused.products import multiply, whole_blocks
 from deeprftv2_arch.nn.selective_scan.numba_math import FLAGS, compiled, f32
 from deeprftv2_arch.nn.selective_scan.numba_simd import LANES, load, store
 
-PIXELS = 48
+PIXELS = 96
 """Pixels of a tile: a multiple of the rows of a block of sums."""
 
 
