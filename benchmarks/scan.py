@@ -174,6 +174,8 @@ def main() -> None:
     print('2 threads')
     at_least('  forward, times faster than with 1', one['forward'] / two['forward'], 1.6)
     at_least('  forward and backward', one['training'] / two['training'], 1.6)
+    for what, key in (('eight exp passes', 'exp'), ('copies of the arrays', 'floor training')):
+        print(f'{f"  {what}: what the machine gives":46} {one[key] / two[key]:>12.1f}')
     output = STEPS * FEATURES * 4 / MB
     memory = measured('memory')
     print('extra peak memory, MB')

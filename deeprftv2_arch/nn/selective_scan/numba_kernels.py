@@ -151,7 +151,7 @@ def forward(sample, y, starts, keep, first, last):
     """
     u, delta, A, B, C, D, bias = sample
     length, states, blocks = B.shape[0], B.shape[1], last - first
-    parts_of_rows = blocks < A.shape[0]  # whole rows follow one another in memory
+    small_parts = 2 * blocks < A.shape[0]  # of rows; larger ones the processor foresees by itself
     rate = A[first:last] * LOG2_E
     h = _zeros(A[first:last].size).reshape(rate.shape)
     step = _zeros(_AHEAD * blocks * LANES).reshape((_AHEAD, blocks, LANES))
@@ -166,7 +166,7 @@ def forward(sample, y, starts, keep, first, last):
         for t in range(steps):
             row = begin + t
             for i in range(blocks):
-                if parts_of_rows:
+                if small_parts:
                     _prefetch_row(delta, row + _AHEAD, first + i)
                     _prefetch_row(u, row + _AHEAD, first + i)
                     _prefetch_row(y, row + _AHEAD, first + i)
