@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -217,3 +218,51 @@ def test_hooks_on_parts_of_a_block_are_called(block: type[nn.Module], part: str)
     block.get_submodule(part).register_forward_hook(lambda module, inputs, output: seen.append(output))
     check(block(x), expected.double())
     assert len(seen) == 1
+
+
+def test_gradients_do_not_depend_on_the_default_precision() -> None:
+    block, x = drawn(NAFBlock(16)), torch.randn(1, 16, 4, 5)
+    expected = torch.autograd.grad(block(x).square().sum(), block.parameters())
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = torch.autograd.grad(block(x).square().sum(), block.parameters())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for ours, same in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, same, rtol=0, atol=0)
+
+
+def strided(x: Tensor) -> Tensor:
+    """The same values, in memory that is not in one piece."""
+    return torch.stack([x.detach(), torch.full_like(x, torch.nan)], dim=-1)[..., 0]
+
+
+@pytest.mark.parametrize('make', [NAFBlock, VSBlock])
+def test_parameters_may_lie_anywhere_in_memory(make: type[nn.Module]) -> None:
+    block, x = drawn(make(16)), torch.randn(2, 16, 4, 5)
+    expected = block(x), *torch.autograd.grad(block(x).square().sum(), block.parameters())
+    block.load_state_dict({name: strided(value) for name, value in block.state_dict().items()}, assign=True)
+    assert not any(parameter.is_contiguous() for parameter in block.parameters())
+    found = block(x), *torch.autograd.grad(block(x).square().sum(), block.parameters())
+    for ours, same in zip(found, expected, strict=True):
+        check(ours, same.double())
+
+
+def test_gradients_may_lie_anywhere_in_memory() -> None:
+    modules, x = parts(16), torch.randn(2, 16, 4, 5, requires_grad=True)
+    value, mean_value = fused.norm_expand_depthwise(
+        x, modules['norm'], flat(modules['expand']), None, modules['depthwise'], gates=True
+    )
+    gradient, mean_gradient = torch.randn_like(value), torch.randn_like(mean_value)
+    find = partial(torch.autograd.grad, (value, mean_value), x, retain_graph=True)
+    expected = find((gradient, mean_gradient))[0]
+    found = find((gradient.contiguous(), mean_gradient.transpose(0, 1).contiguous().transpose(0, 1)))[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    found = find(((-gradient)._neg_view(), (-mean_gradient)._neg_view()))[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_weights_in_another_precision_are_refused() -> None:
+    block, x = drawn(NAFBlock(16)), torch.randn(1, 16, 4, 5)
+    with pytest.raises(TypeError, match='float64'):
+        block.double()(x)

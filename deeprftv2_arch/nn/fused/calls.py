@@ -75,7 +75,8 @@ def run_sums(
     rounding errors of long sums stay small.
     """
     shares = _shares(rows, max(_parts(elements, 1), elements // _SUMMED))
-    sums = [torch.zeros(len(calls) * len(shares), *shape, device='cpu') for shape in shapes]
+    count = len(calls) * len(shares)
+    sums = [torch.zeros(count, *shape, dtype=torch.float32, device='cpu') for shape in shapes]
     arguments = [(call, share) for call in calls for share in shares]
     own = zip(*(part.numpy() for part in sums), strict=True)
     jobs = [partial(kernel, *call, *arrays, *share) for (call, share), arrays in zip(arguments, own, strict=True)]
@@ -84,8 +85,14 @@ def run_sums(
 
 
 def array(x: Tensor) -> np.ndarray:
-    """The memory of a tensor."""
-    return x.detach().numpy()
+    """The memory of a float32 tensor, or of a copy if it is not in one piece: kernels check neither.
+
+    Raises:
+        TypeError: The tensor is in another precision.
+    """
+    if x.dtype != torch.float32:
+        raise TypeError(f'a fused pass over float32 maps cannot take a tensor in {x.dtype}')
+    return x.detach().resolve_neg().contiguous().numpy()
 
 
 def row(x: Tensor) -> np.ndarray:
@@ -101,4 +108,4 @@ def flat(x: Tensor) -> np.ndarray:
 def packed(weight: Tensor) -> np.ndarray:
     """Weights (K, C) in panels: (K / width, C, width)."""
     width = next(width for width in compiled('products').WIDTHS if len(weight) % width == 0)
-    return weight.detach().unflatten(0, (-1, width)).transpose(1, 2).contiguous().numpy()
+    return array(weight.detach().unflatten(0, (-1, width)).transpose(1, 2))
