@@ -46,7 +46,7 @@ class NAFBlock(nn.Module):
 
     def gated(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the first half before the attention, and what the attention is computed from."""
-        if fused.runs(x, modules=(self.norm1, self.expand, self.depthwise)):
+        if fused.runs(x, modules=(self.norm1, self.expand, self.depthwise, self.pool)):
             gated, mean = fused.norm_expand_depthwise(
                 x, self.norm1, self.expand.weight.flatten(1), self.expand.bias, self.depthwise, gates=True
             )

@@ -15,6 +15,7 @@ from deeprftv2_arch.nn.fused import calls
 from deeprftv2_arch.nn.nafblock import NAFBlock, simple_gate
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock
 from deeprftv2_arch.nn.norm import LayerNorm2d
+from deeprftv2_arch.nn.pointwise import PointwiseFusion
 from deeprftv2_arch.nn.vsblock import VSBlock
 
 # One pixel, one row, one column, a tile of the kernels, some pixels more, two samples, more columns than a strip.
@@ -161,6 +162,7 @@ def test_plain_form_where_a_kernel_cannot_read_the_map() -> None:
     assert not fused.runs(x, x.double())
     assert not fused.runs(x.to('meta'))
     assert not fused.runs(x[:, :15])
+    assert not fused.runs(x[:, :, :0])
     with torch.autocast('cpu', torch.bfloat16):
         assert not fused.runs(x)
 
@@ -210,7 +212,8 @@ def test_plain_form_where_numba_fails(monkeypatch, caplog) -> None:
 
 
 @pytest.mark.parametrize(
-    ('block', 'part'), [(NAFBlock, 'depthwise'), (NAFBlock, 'ffn_expand'), (VSBlock, 'scan.out_norm')]
+    ('block', 'part'),
+    [(NAFBlock, 'depthwise'), (NAFBlock, 'pool'), (NAFBlock, 'ffn_expand'), (VSBlock, 'scan.out_norm')],
 )
 def test_hooks_on_parts_of_a_block_are_called(block: type[nn.Module], part: str) -> None:
     block, x, seen = drawn(block(16)), torch.randn(1, 16, 4, 4), []
@@ -218,6 +221,44 @@ def test_hooks_on_parts_of_a_block_are_called(block: type[nn.Module], part: str)
     block.get_submodule(part).register_forward_hook(lambda module, inputs, output: seen.append(output))
     check(block(x), expected.double())
     assert len(seen) == 1
+
+
+def test_hooks_on_all_modules_are_called() -> None:
+    block, x, seen = drawn(NAFBlock(16)), torch.randn(1, 16, 4, 4), []
+    hook = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: seen.append(module))
+    try:
+        block(x)
+    finally:
+        hook.remove()
+    assert block.depthwise in seen
+
+
+@pytest.mark.parametrize('part', ['expand', 'depthwise', 'norm2'])
+def test_what_stands_in_the_place_of_a_part_is_called(part: str) -> None:
+    class Halved(nn.Module):
+        """A module around another, with its parameters within reach, as low-rank adapters are."""
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner, self.weight, self.bias = inner, inner.weight, inner.bias
+            self.eps = getattr(inner, 'eps', None)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) / 2
+
+    block, x = drawn(NAFBlock(16)), torch.randn(1, 16, 4, 4)
+    setattr(block, part, Halved(block.get_submodule(part)))
+    check(block(x), block.double()(x.double()))
+
+
+@pytest.mark.parametrize('make', [NAFBlock, lambda channels: NAFEVSBlock(channels, 1)])
+def test_empty_batches_have_gradients(make) -> None:
+    block, x = make(16), torch.randn(0, 16, 4, 5, requires_grad=True)
+    value = block(x)
+    assert value.shape == x.shape
+    value.sum().backward()
+    assert x.grad.shape == x.shape
+    assert all(not parameter.grad.any() for parameter in block.parameters())
 
 
 def test_gradients_do_not_depend_on_the_default_precision() -> None:
@@ -260,6 +301,27 @@ def test_gradients_may_lie_anywhere_in_memory() -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     found = find(((-gradient)._neg_view(), (-mean_gradient)._neg_view()))[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_maps_that_do_not_fit_are_refused() -> None:
+    x, modules = torch.randn(1, 16, 4, 5), parts(16)
+    wide, low = torch.randn(1, 32, 4, 5), torch.randn(1, 16, 3, 5)
+    project, expand = flat(modules['project']), flat(modules['expand'])
+    wrong = [
+        lambda: fused.linear(wide, project, None),
+        lambda: fused.update(wide, x, project, None),
+        lambda: fused.update(x, low, project, None),
+        lambda: fused.update(x, x, project.expand(2, 16, 16), None),
+        lambda: fused.feed_forward(wide, modules['norm'], modules['expand'], project, modules['project'].bias),
+        lambda: fused.norm_expand_depthwise(wide, modules['norm'], expand, None, modules['depthwise'], gates=True),
+        lambda: fused.gated_update(
+            wide, low, x, modules['norm'], flat(modules['gates']), modules['scan_norm'], flat(modules['project_wide'])
+        ),
+        lambda: PointwiseFusion(32, 16)(x, low),
+    ]
+    for call in wrong:
+        with pytest.raises(ValueError, match='needs a tensor of shape'):
+            call()
 
 
 def test_weights_in_another_precision_are_refused() -> None:

@@ -4,7 +4,11 @@ Step by step a block writes every map to memory and reads it again, and with few
 longer than it computes. Here each group of steps is one pass: a tile of pixels goes through all of them while it lies
 in the cache, matrix products included. Gradients are passes of the same kind. Results are those of the plain form up to
 the rounding of float32. Where :func:`runs` says no, the blocks compute the plain form: under autocast, inside
-torch.compile, in other precisions, on other devices, with hooks, and where Numba does not work.
+torch.compile and torch.func, in other precisions, on other devices, with hooks or other modules in place of their own,
+for empty maps, and where Numba does not work.
+
+The kernels check nothing, and would read beyond the end of a map that does not fit; the functions here refuse it with a
+ValueError first.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.precision import autocasts_to_half
 
 LANES = 16
-"""Numbers of channels are multiples of this."""
+"""Numbers of channels are multiples of this: that of `numba_simd`, which cannot be imported without Numba."""
 
 
 def available(device: torch.device) -> bool:
@@ -37,18 +41,33 @@ def runs(*maps: Tensor, modules: Iterable[nn.Module] = ()) -> bool:
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()  # torch.func: no arrays behind its tensors
         and all(
-            type(x) is Tensor and x.device.type == 'cpu' and x.dtype == torch.float32 and x.shape[1] % LANES == 0
+            type(x) is Tensor
+            and x.device.type == 'cpu'
+            and x.dtype == torch.float32
+            and x.shape[1] % LANES == 0
+            and x.numel() > 0
             for x in maps
         )
         and not autocasts_to_half(maps[0].device)
-        and not any(_has_hooks(module) for module in modules)
+        and all(_is_plain(module) for module in modules)
         and passes() is not None
     )
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def _is_plain(module: nn.Module) -> bool:
+    """Whether calling a module does what the passes do: nothing stands in its place (low-rank adapters), no hooks."""
+    kind = type(module)
+    if kind not in (nn.Conv2d, nn.Linear, nn.LayerNorm) and not kind.__module__.startswith('deeprftv2_arch.nn.'):
+        return False
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(hooks)
+    return not any(hooks) and not nn.modules.module._has_any_global_hook()
+
+
+def _check(*expected: tuple[Tensor, tuple[int, ...]]) -> None:
+    """Refuse tensors that do not have the shapes expected of them."""
+    for x, shape in expected:
+        if x.shape != shape:
+            raise ValueError(f'a fused pass needs a tensor of shape {shape}, but this one has {tuple(x.shape)}')
 
 
 def norm_expand_depthwise(
@@ -64,6 +83,8 @@ def norm_expand_depthwise(
         depthwise: 3x3 convolution of L channels.
         gates: The activation is the first half of the channels times the second, K = L / 2; else GELU, K = L.
     """
+    expansion, channels = len(weight), x.shape[1]
+    _check((weight, (expansion, channels)), (depthwise.weight, (expansion, 1, 3, 3)))
     taps = depthwise.weight.flatten(1).t().contiguous()
     settings = np.float32(norm.eps), gates, torch.is_grad_enabled()
     out, mean = NormExpandDepthwise.apply(_pixels(x), *_folded(norm, weight, bias), taps, depthwise.bias, *settings)
@@ -79,20 +100,29 @@ def update(x: Tensor, base: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
         weight: (C, K), or (N, C, K) for each sample its own.
         bias: (C,) or None for zero.
     """
-    bias = weight.new_zeros(base.shape[1]) if bias is None else bias
+    batch, inner, height, width = x.shape
+    channels = weight.shape[-2]
+    bias = weight.new_zeros(channels) if bias is None else bias
+    each = (batch,) if weight.ndim == 3 else ()
+    _check((base, (batch, channels, height, width)), (weight, (*each, channels, inner)), (bias, (channels,)))
     return _channels(Update.apply(_pixels(x), _pixels(base), weight, bias))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``weight @ x + bias`` at every pixel: x (N, C, H, W), weight (K, C), bias (K,) or None for zero."""
-    bias, missing = weight.new_zeros(len(weight)) if bias is None else bias, -len(weight) % LANES
+    channels = len(weight)
+    bias = weight.new_zeros(channels) if bias is None else bias
+    _check((weight, (channels, x.shape[1])), (bias, (channels,)))
+    missing = -channels % LANES
     if missing:
         weight, bias = F.pad(weight, (0, 0, 0, missing)), F.pad(bias, (0, missing))
-    return _channels(Update.apply(_pixels(x), None, weight, bias))[:, : len(weight) - missing]
+    return _channels(Update.apply(_pixels(x), None, weight, bias))[:, :channels]
 
 
 def feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, weight: Tensor, bias: Tensor) -> Tensor:
     """``x + weight @ simple_gate(expand(norm(x))) + bias``: x (N, C, H, W), weight (C, K), bias (C,)."""
+    channels, inner = x.shape[1], weight.shape[1]
+    _check((expand.weight, (2 * inner, channels, 1, 1)), (weight, (channels, inner)), (bias, (channels,)))
     expansion = _folded(norm, expand.weight.flatten(1), expand.bias)
     settings = np.float32(norm.eps), torch.is_grad_enabled()
     return _channels(FeedForward.apply(_pixels(x), *expansion, weight, bias, *settings))
@@ -118,6 +148,10 @@ def gated_update(
         scan_norm: Over D channels.
         weight: (C, D).
     """
+    (batch, inner, height, width), channels = scanned.shape, len(weight)
+    same = batch, channels, height, width
+    _check((source, same), (base, same), (gates, (inner, channels)), (weight, (channels, inner)))
+    _check((scan_norm.weight, (inner,)))
     maps = _pixels(scanned), _pixels(source), _pixels(base)
     settings = np.float32(scan_norm.eps), np.float32(norm.eps), torch.is_grad_enabled()
     parameters = scan_norm.weight, scan_norm.bias, *_folded(norm, gates, None), weight

@@ -62,8 +62,8 @@ def convolve_gradient(rows, slots, expanded, count, c, taps, taps_gradient, taps
     """From the gradient of a convolution's value those of its input, taps and bias: channels c..c+15.
 
     The gradient of the input goes into the first count rows of out, to the other two it is added. Column p stands at
-    p + 1 in rows, which hold the gradient of the value, at p + 2 in the row of the input. The products of inputs and
-    gradients are counted where the input stands: then both sums run over the same nine neighbours.
+    p + 1 in rows, the ring of the gradient of the value, at p + 2 in expanded, that of the input. The products of
+    inputs and gradients are counted where the input stands: then both sums run over the same nine neighbours.
     """
     above, row, below = slots
     t0, t1, t2 = load(taps, (8, c)), load(taps, (7, c)), load(taps, (6, c))

@@ -37,7 +37,7 @@ def _threads(u: Tensor, states: int) -> int:
 
 def _shares(blocks: int, batch: int, threads: int) -> list[tuple[int, int]]:
     """Cuts the blocks into ranges (first, last) so that batch * ranges jobs keep the threads busy."""
-    parts = max(-(-blocks // _BLOCKS), min(blocks, -(-threads // batch)))
+    parts = max(-(-blocks // _BLOCKS), min(blocks, -(-threads // max(batch, 1))))
     while parts < blocks and batch * parts % threads:
         parts += 1
     return list(pairwise(blocks * part // parts for part in range(parts + 1)))
