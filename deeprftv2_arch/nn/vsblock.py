@@ -29,7 +29,8 @@ class LinearUpdate(nn.Linear):
 
     def forward(self, x: Tensor, base: Tensor | None, gain: Tensor | None) -> Tensor:
         if base is None:
-            return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            update = super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            return update if gain is None else gain * update
         return scaled_update(x, base, self.weight, self.bias, gain)
 
 

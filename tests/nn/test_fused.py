@@ -16,7 +16,7 @@ from deeprftv2_arch.nn.nafblock import NAFBlock, simple_gate
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.pointwise import PointwiseFusion
-from deeprftv2_arch.nn.vsblock import VSBlock
+from deeprftv2_arch.nn.vsblock import SelectiveScan2d, VSBlock
 
 # One pixel, one row, one column, a tile of the kernels, some pixels more, two samples, more columns than a strip.
 SIZES = [(2, 16, 1, 1), (1, 32, 1, 5), (1, 16, 7, 1), (1, 48, 3, 48), (2, 64, 9, 33), (1, 16, 4, 258)]
@@ -328,3 +328,11 @@ def test_weights_in_another_precision_are_refused() -> None:
     block, x = drawn(NAFBlock(16)), torch.randn(1, 16, 4, 5)
     with pytest.raises(TypeError, match='float64'):
         block.double()(x)
+
+
+def test_scan_without_a_base_is_scaled() -> None:
+    scan, norm, x = drawn(SelectiveScan2d(16)), drawn(LayerNorm2d(16)), torch.randn(1, 16, 4, 5)
+    gain = torch.randn(1, 16, 1, 1)
+    found = scan(x, gain=gain, norm=norm)
+    check(found, scan(norm(x), gain=gain).double(), 1e-5)
+    check(found, (scan(x, norm=norm) * gain).double(), 1e-5)
