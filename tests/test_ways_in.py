@@ -93,6 +93,53 @@ def test_from_the_root_of_the_repository(copy, options, toolbox):
             shutil.rmtree(copy / name, ignore_errors=True)
 
 
+EDITABLE = """
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+find, site = importlib.machinery.PathFinder.find_spec, {site!r}
+
+
+def without_the_toolbox(name, path=None, target=None):
+    entries = [entry for entry in sys.path if entry != site] if name == 'basicsr' else path
+    return find(name, entries, target)
+
+
+class Editable:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        file = os.path.join(site, name, '__init__.py')
+        return importlib.util.spec_from_file_location(name, file) if name == 'basicsr' else None
+
+
+importlib.machinery.PathFinder.find_spec = without_the_toolbox
+sys.meta_path.append(Editable)
+"""
+"""A start-up file of Python: the toolbox is where `pip install -e` of a checkout would have it."""
+
+
+@pytest.mark.parametrize('script', [True, False])
+def test_a_toolbox_in_editable_mode(copy, options, tmp_path, script):
+    (tmp_path / 'editable').mkdir()
+    toolbox = str(Path(basicsr.__file__).parents[1])
+    (tmp_path / 'editable' / 'sitecustomize.py').write_text(EDITABLE.format(site=toolbox))
+    start = ('basicsr/train.py',) if script else ('-m', 'deeprftv2_arch.train')
+    wrong = ('-opt', options / 'train.yml', '--set', 'network_g.type=EDSRR')
+    trained = python(*start, *wrong, folder=copy, path=[tmp_path / 'editable'])
+    (line,) = error_lines(trained)
+    assert line.endswith("nothing is registered under the name 'EDSRR' (did you mean 'EDSR'?).")
+    try:
+        right = ('-opt', options / 'train.yml', '--set', 'train.total_iter=1')
+        trained = python(*start, *right, folder=copy, path=[tmp_path / 'editable'])
+        assert trained.returncode == 0, trained.stderr
+        assert versions(trained) == in_use(copy, toolbox)
+    finally:
+        for name in ('experiments', 'results', 'tb_logger'):
+            shutil.rmtree(copy / name, ignore_errors=True)
+
+
 class TestGoPro:
     """The two commands of the README, word for word."""
 
