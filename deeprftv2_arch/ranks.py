@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 def process_rank() -> int:
     """Rank of this process among all of its run."""
-    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', 0)))
+    return int(os.environ.get('RANK', _told_by_slurm('SLURM_PROCID')))
 
 
 def local_rank() -> int:
     """Rank of this process among those on the same machine."""
-    return int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
+    return int(os.environ.get('LOCAL_RANK', _told_by_slurm('SLURM_LOCALID')))
 
 
 def count_processes(launcher: str) -> int:
@@ -23,3 +24,9 @@ def count_processes(launcher: str) -> int:
     """
     variable = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS'}.get(launcher)
     return int(os.environ.get(variable, 1)) if variable else 1
+
+
+def _told_by_slurm(variable: str) -> str:
+    """Slurm numbers its tasks also where each of them is a run of its own: without `--launcher slurm`."""
+    is_asked = any(argument in ('slurm', '--launcher=slurm') for argument in sys.argv)
+    return os.environ.get(variable, '0') if is_asked else '0'

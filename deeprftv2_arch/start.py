@@ -24,7 +24,9 @@ def registers_late() -> bool:
     program = sys.orig_argv[-len(sys.argv)] if 0 < len(sys.argv) <= len(sys.orig_argv) else ''
     if sys.argv[:1] == ['-m']:
         return MODULES.fullmatch(program) is not None
-    return program.endswith('.py') and Path(program).resolve() in SCRIPTS
+    script = Path(program).resolve()
+    # Beside a copy of this package in a checkout of BasicSR, the scripts of these names are the toolbox's own.
+    return program.endswith('.py') and script in SCRIPTS and not script.with_name('__init__.py').exists()
 
 
 def start(kind: str, root: str | Path) -> int:

@@ -72,6 +72,14 @@ def test_the_command_in_the_checkout_and_our_import_beside_its_own(checkout):
     assert [line.split()[0] for line in detached.stdout.splitlines()] == ['removed'] * len(attaching.FILES)
 
 
+def test_a_copy_of_the_package_in_the_checkout(checkout):
+    (checkout / 'deeprftv2_arch').symlink_to(ROOT / 'deeprftv2_arch')
+    names = 'from basicsr.utils.registry import LOSS_REGISTRY\nprint(*LOSS_REGISTRY.keys())\n'
+    (checkout / 'basicsr' / 'train.py').write_text(f'import deeprftv2_arch\n{names}')
+    done = python('basicsr/train.py', folder=checkout, path=[checkout])
+    assert 'FrequencyLoss' in done.stdout, done.stderr
+
+
 def test_twice_is_once(checkout):
     first = attach(checkout)
     once = contents(checkout)

@@ -47,6 +47,18 @@ def test_the_script_is_known_from_any_folder(monkeypatch):
     assert registers_late()
 
 
+def test_a_script_of_the_toolbox_is_none_of_ours(monkeypatch, tmp_path):
+    """As in a checkout of BasicSR into which this package was copied."""
+    script = tmp_path / 'basicsr' / 'train.py'
+    monkeypatch.setattr('deeprftv2_arch.start.SCRIPTS', [script])
+    monkeypatch.setattr(sys, 'orig_argv', ['python', str(script)])
+    monkeypatch.setattr(sys, 'argv', [str(script)])
+    assert registers_late()
+    script.parent.mkdir()
+    script.with_name('__init__.py').touch()
+    assert not registers_late()
+
+
 def test_other_processes_of_a_machine_leave_it_to_the_first(tmp_path):
     """They would find the same a moment sooner or later, and torchrun stops all when one ends."""
     (tmp_path / 'run.yml').write_text('nam: x\n')
@@ -59,3 +71,16 @@ def test_other_processes_of_a_machine_leave_it_to_the_first(tmp_path):
     assert other.returncode == 2
     assert 'Error' not in other.stderr
     assert ' torch\n' in other.stderr
+
+
+def test_each_task_of_slurm_may_be_a_run_of_its_own(tmp_path):
+    """As in a sweep that `srun` starts: nothing of them but the environment is in common."""
+    (tmp_path / 'run.yml').write_text('nam: x\n')
+    slurm = {'SLURM_PROCID': '1', 'SLURM_LOCALID': '1', 'SLURM_NTASKS': '2'}
+    command = ('-m', 'deeprftv2_arch.train', '-opt', 'run.yml')
+    alone = python(*command, folder=tmp_path, **slurm)
+    assert alone.returncode == 2
+    assert 'Error: run.yml:1: nam: unknown key' in alone.stderr
+    together = python(*command, '--launcher', 'slurm', folder=tmp_path, **slurm)
+    assert together.returncode == 2
+    assert 'Error' not in together.stderr
