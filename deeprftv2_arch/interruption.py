@@ -106,7 +106,7 @@ def start_worker(then: Callable[[int], None] | None, number: int) -> None:
 def end_workers() -> None:
     """End the workers that a run leaves behind when it fails: Python would ask them once, then wait for ever."""
     workers = [child for child in multiprocessing.active_children() if child.daemon]
-    if workers:
+    if workers and hasattr(signal, 'SIGCHLD'):  # Windows has none
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch takes the end of a worker for an error
     for worker in workers:
         worker.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from rights import obey_rights, skip_unless_rights_are_obeyed
 
 from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.explanation import explain
+from deeprftv2_arch.interruption import end_workers
 from deeprftv2_arch.launcher import launch
 
 
@@ -257,3 +259,12 @@ def test_memory_of_the_gpu():
     assert message.startswith(
         'The GPU has too little memory: train with a smaller batch or crop, test with tiles. CUDA'
     )
+
+
+def test_workers_are_ended_without_the_signal_that_windows_lacks(monkeypatch):
+    worker = torch.multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,), daemon=True)
+    worker.start()
+    monkeypatch.delattr('signal.SIGCHLD')
+    end_workers()
+    worker.join(timeout=10)
+    assert worker.exitcode == -9
