@@ -122,7 +122,10 @@ def lookup_order(definition: Definition) -> Iterator[Definition]:
     for base in node.bases if isinstance(node, ast.ClassDef) else ():
         dotted = module.dotted(base)
         if dotted.split('.')[0] in (module.name.split('.')[0], 'basicsr'):
-            yield from lookup_order(find_definition(dotted))
+            found = find_definition(dotted)
+            if found == definition:  # it takes the name of its base
+                raise UnreadableError(f'{dotted} is defined twice')
+            yield from lookup_order(found)
 
 
 def parameters(definition: Definition) -> tuple[P, ...]:

@@ -214,6 +214,7 @@ def test_a_broken_source_file_is_left_to_its_import(toolbox, tmp_path):
         ('', 'class Net(nn.Module):\n    def __new__(cls, *a):\n        pass', 'Net is made in a way of its own'),
         ('', 'class Net(nn.Module, metaclass=type):\n    def __init__(self):\n        pass', 'a way of its own'),
         ('', 'class Net(nn.Module):\n    @staticmethod\n    def __init__(*a):\n        pass', '__init__ is decorated'),
+        ('from basicsr.archs.edsr_arch import EDSR as Net', 'class Net(Net):\n    pass', 'Net is defined twice'),
         ('Base = make()', 'class Net(Base):\n    pass', 'Net has a foreign constructor'),
     ],
 )
