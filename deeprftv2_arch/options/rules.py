@@ -91,7 +91,7 @@ def _check_stages(checker: Checker, launcher: str) -> None:
 def _check_crop(checker: Checker) -> None:
     """Our data sets cut crops of one size, or of those that the stages of our model have."""
     data, train = checker.value('datasets', 'train', kind=Mapping), checker.value('train', kind=Mapping) or {}
-    if data is None or data.get('type') not in DATASETS or 'gt_size' in data:
+    if data is None or str(data.get('type')) not in DATASETS or 'gt_size' in data:
         return
     is_staged = checker.model in MODELS and train.get('stages') is not None
     is_misspelt = any(f.path[:2] == ('datasets', 'train') and "'gt_size'" in f.message for f in checker.findings)
@@ -104,7 +104,7 @@ def _check_our_data(checker: Checker) -> None:
     """The scale of our data sets, and the protocols that they are to follow."""
     scale = checker.value('scale', kind=int)
     for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
-        kind, path = (data.get('type'), ('datasets', str(name))) if isinstance(data, Mapping) else (None, ())
+        kind, path = (str(data.get('type')), ('datasets', str(name))) if isinstance(data, Mapping) else (None, ())
         if kind == 'PairedDeblurDataset' and scale not in (None, 1):
             checker.report(('scale',), f'blurred and sharp images of datasets.{name} have the same size: write 1.')
         if kind == 'PairedSRDataset' and scale is None:
@@ -135,7 +135,7 @@ def _check_losses(checker: Checker) -> None:
 def _check_foreign_data(checker: Checker) -> None:
     """Roots and lists of foreign data sets: they are named alike everywhere in the toolbox."""
     for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
-        if not isinstance(data, Mapping) or data.get('type') in DATASETS:
+        if not isinstance(data, Mapping) or str(data.get('type')) in DATASETS:
             continue
         for key, value in data.items():
             path = Path(os.path.expanduser(value)) if isinstance(value, str) else None

@@ -100,6 +100,7 @@ COSINE = {'type': 'CosineAnnealingRestartLR', 'periods': [2], 'restart_weights':
         ('model_type', 'SRModell', "nothing is registered under the name 'SRModell' (did you mean 'SRModel'?)"),
         ('datasets.train.type', 'PairedImages', "under the name 'PairedImages' (did you mean 'PairedImageDataset'?)"),
         ('datasets.val.type', GONE, 'missing. Class that reads the data'),
+        ('datasets.val.type', ['x'], "nothing is registered under the name ['x']."),
         ('datasets.train.batch_size_per_gpu', GONE, 'missing. Images that a process takes'),
         ('datasets.train.batch_size_per_gpu', 'two', "expected a whole number of at least 1, got 'two'."),
         ('datasets.train.dataroot_gt', 'nowhere', 'there is no folder /'),
