@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn import fused
@@ -182,6 +183,16 @@ def test_blocks_work_under_the_transforms_of_torch() -> None:
 
     found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(block.norm1.weight.detach(), x).sum(0)
     check(found, expected.double())
+
+
+def test_blocks_have_derivatives_in_forward_mode() -> None:
+    block, x, direction = drawn(NAFBlock(16)), torch.randn(2, 16, 5, 6, requires_grad=True), torch.randn(2, 16, 5, 6)
+    value = block(x)
+    weights = torch.randn_like(value)
+    expected = (torch.autograd.grad(value, x, weights)[0] * direction).sum()
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(block(forward_ad.make_dual(x.detach(), direction))).tangent
+    torch.testing.assert_close((found * weights).sum(), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_plain_form_where_the_environment_asks_for_it(monkeypatch) -> None:

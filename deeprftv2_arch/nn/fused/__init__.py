@@ -4,8 +4,8 @@ Step by step a block writes every map to memory and reads it again, and with few
 longer than it computes. Here each group of steps is one pass: a tile of pixels goes through all of them while it lies
 in the cache, matrix products included. Gradients are passes of the same kind. Results are those of the plain form up to
 the rounding of float32. Where :func:`runs` says no, the blocks compute the plain form: under autocast, inside
-torch.compile and torch.func, in other precisions, on other devices, with hooks or other modules in place of their own,
-for empty maps, and where Numba does not work.
+torch.compile and torch.func, for derivatives in forward mode, in other precisions, on other devices, with hooks or
+other modules in place of their own, for empty maps, and where Numba does not work.
 
 The kernels check nothing, and would read beyond the end of a map that does not fit; the functions here refuse it with a
 ValueError first.
@@ -40,6 +40,7 @@ def runs(*maps: Tensor, modules: Iterable[nn.Module] = ()) -> bool:
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()  # torch.func: no arrays behind its tensors
+        and torch.autograd.forward_ad._current_level < 0  # forward mode: the passes have gradients only
         and all(
             type(x) is Tensor
             and x.device.type == 'cpu'
