@@ -93,6 +93,31 @@ def test_from_the_root_of_the_repository(copy, options, toolbox):
             shutil.rmtree(copy / name, ignore_errors=True)
 
 
+NETWORK = """
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+
+@ARCH_REGISTRY.register()
+class Mine(nn.Conv2d):
+    def __init__(self, width):
+        super().__init__(3, 3, width)
+"""
+
+
+def test_a_script_of_ones_own(options):
+    """The one of docs/basicsr.md, with a network that no source file of the toolbox or of ours has."""
+    page = (ROOT / 'docs' / 'basicsr.md').read_text()
+    (options / 'mine.py').write_text(re.search(r'```python\n(.*?)```', page, flags=re.DOTALL)[1])
+    (options / 'my_networks.py').write_text(NETWORK)
+    mine = ('mine.py', '-opt', 'train.yml', '--set', 'train.total_iter=1')
+    trained = python(*mine, 'network_g={type: Mine, width: 1}', folder=options)
+    assert trained.returncode == 0, trained.stderr
+    assert (options / 'experiments' / 'stock' / 'models' / 'net_g_latest.pth').is_file()
+    (line,) = error_lines(python(*mine, 'network_g={type: Mine, widht: 1}', folder=options))
+    assert line.endswith("network_g.widht: unknown key for Mine (did you mean 'width'?).")
+
+
 EDITABLE = """
 import importlib.machinery
 import importlib.util
