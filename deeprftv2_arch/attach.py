@@ -90,7 +90,8 @@ def main() -> None:
     Raises:
         UserError: The folder is no checkout, or a file there is not ours.
     """
-    parser = argparse.ArgumentParser(prog='python -m deeprftv2_arch.attach', description=__doc__.splitlines()[0])
+    description = 'Make an unmodified BasicSR checkout know the names of this package.'
+    parser = argparse.ArgumentParser(prog='python -m deeprftv2_arch.attach', description=description)
     parser.add_argument('checkout', metavar='PATH', help='root folder of the BasicSR checkout')
     parser.add_argument('--detach', action='store_true', help='remove what attach wrote')
     arguments = parser.parse_args()

@@ -80,6 +80,11 @@ def test_a_copy_of_the_package_in_the_checkout(checkout):
     assert 'FrequencyLoss' in done.stdout, done.stderr
 
 
+def test_the_command_without_docstrings(tmp_path):
+    done = python('-OO', '-m', 'deeprftv2_arch.attach', tmp_path, folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[-1].split(': ')[0]) == (2, 'Error'), done.stderr
+
+
 def test_twice_is_once(checkout):
     first = attach(checkout)
     once = contents(checkout)
