@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -62,7 +63,8 @@ def run(kernel: Callable, calls: list[tuple], rows: int, elements: int, per_thre
 
     With several ranges for each thread those that are faster, or less disturbed, take more of them.
     """
-    jobs = [partial(kernel, *call, *share) for call in calls for share in _shares(rows, _parts(elements, per_thread))]
+    shares = _shares(rows, math.ceil(_parts(elements, per_thread) / len(calls)))
+    jobs = [partial(kernel, *call, *share) for call in calls for share in shares]
     parallel.run(jobs, torch.get_num_threads())
 
 
@@ -74,7 +76,7 @@ def run_sums(
     Every job has arrays of its own, so that no two threads add to the same place, and takes few enough pixels that the
     rounding errors of long sums stay small.
     """
-    shares = _shares(rows, max(_parts(elements, 1), elements // _SUMMED))
+    shares = _shares(rows, math.ceil(max(_parts(elements, 1), elements // _SUMMED) / len(calls)))
     count = len(calls) * len(shares)
     sums = [torch.zeros(count, *shape, dtype=torch.float32, device='cpu') for shape in shapes]
     arguments = [(call, share) for call in calls for share in shares]
