@@ -9,7 +9,6 @@ import time
 from importlib import reload
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 
 import basicsr.train
 import pytest
@@ -17,10 +16,8 @@ import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import dist_util, get_env_info, options
-from processes import FIXED, ROOT, free_port, python
-from torch import distributed as dist
-from torch.nn.parallel import DistributedDataParallel
+from basicsr.utils import get_env_info, options
+from processes import FIXED, ROOT, python
 
 import deeprftv2_arch
 from deeprftv2_arch import checkpoint, toolbox
@@ -123,50 +120,6 @@ class TestOptimizers:
     def test_unknown(self):
         with pytest.raises(UserError, match=r"no optimizer 'Adamw'.* AdamW"):
             BaseModel.get_optimizer(None, 'Adamw', self.PARAMETERS, 1e-3)
-
-
-@pytest.fixture
-def alone(monkeypatch):
-    """The environment of the only process of a distributed training."""
-    for name, value in {'RANK': 0, 'LOCAL_RANK': 0, 'WORLD_SIZE': 1, 'MASTER_PORT': free_port()}.items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
-    yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-class TestDistributed:
-    @without_cuda
-    def test_faults(self, alone):
-        with pytest.raises(ZeroDivisionError):
-            dist_util._init_dist_pytorch.original('nccl')
-        dist_util._init_dist_pytorch('nccl')
-        with pytest.raises((AssertionError, RuntimeError), match=r'CUDA|NVIDIA'):
-            BaseModel.model_to_device.original(self.model(), torch.nn.Linear(2, 1))
-
-    def test_mended(self, alone):
-        dist_util._init_dist_pytorch('nccl')
-        net = BaseModel.model_to_device(self.model(), torch.nn.Linear(2, 1))
-        assert isinstance(net, DistributedDataParallel)
-        net(torch.ones(3, 2)).sum().backward()
-        assert torch.equal(net.module.weight.grad, torch.full((1, 2), 3.0))
-
-    @pytest.mark.parametrize(('launcher', 'missing'), [('pytorch', 'RANK, WORLD_SIZE'), ('slurm', 'SLURM_PROCID')])
-    def test_not_started_as_it_says(self, launcher, missing):
-        with pytest.raises(UserError, match=f'--launcher {launcher}: the environment has no {missing}'):
-            dist_util.init_dist(launcher)
-
-    def test_slurm_without_its_programs(self, monkeypatch):
-        for name, value in {'SLURM_PROCID': '0', 'SLURM_NTASKS': '1', 'SLURM_NODELIST': 'gpu[03-06]'}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv('PATH', '')
-        with pytest.raises(UserError, match=r'`scontrol show hostnames gpu\[03-06\]` named no machine'):
-            dist_util.init_dist('slurm')
-
-    @staticmethod
-    def model():
-        return SimpleNamespace(opt={'dist': True, 'num_gpu': 0}, device=torch.device('cpu'))
 
 
 @pytest.fixture
