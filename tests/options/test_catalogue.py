@@ -40,11 +40,17 @@ def same_defaults(imported: Entry, read: Entry) -> bool:
     return all(b.default in (a.default, source_tree.Unknown) for a, b in pairs)
 
 
+def installed(registry: str) -> list[str]:
+    """Names that the toolbox and this package register; other tests of this process register more."""
+    found = ((name, IMPORTED.find(registry, name).module) for name in IMPORTED.names(registry))
+    return [name for name, module in found if module.startswith(('basicsr.', 'deeprftv2_arch.'))]
+
+
 @pytest.mark.parametrize('registry', REGISTRIES)
 def test_everything_registered_is_read_alike(registry):
     read = Sources()
-    assert sorted(read.names(registry)) == sorted(IMPORTED.names(registry))
-    for name in IMPORTED.names(registry):
+    assert sorted(read.names(registry)) == sorted(installed(registry))
+    for name in installed(registry):
         here, there = IMPORTED.find(registry, name), read.find(registry, name)
         assert told(there) == told(here)
         assert same_defaults(here, there), name
@@ -66,7 +72,7 @@ def test_optimizers_and_schedules_are_read_alike():
 
 def test_methods_of_models_are_found_alike():
     read = Sources()
-    for model in IMPORTED.names('model'):
+    for model in installed('model'):
         for method in ('setup_optimizers', 'setup_schedulers', 'optimize_parameters', 'nothing'):
             entry = read.find('model', model)
             assert read.definer(entry, method) == IMPORTED.definer(entry, method), (model, method)
