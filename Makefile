@@ -36,7 +36,7 @@ lint: $(READY)  ## Check the style
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-format: $(READY)  ## Mend the style where that can be done without a thought
+format: $(READY)  ## Correct the style where that can be done without a thought
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 

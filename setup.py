@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'deeprftv2_arch' / '__init__.py').read_text(encoding='utf-8'))[1]
+VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'deeprftv2_arch' / '_version.py').read_text(encoding='utf-8'))[1]
 
 # pip of 2024 looks at `python_requires` only after it has tried to build what we require, and failed.
 if sys.version_info >= (3, 13):
@@ -26,6 +26,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['deeprftv2_arch', 'deeprftv2_arch.*']),
     package_data={'deeprftv2_arch.report': ['page.html']},
+    entry_points={'console_scripts': ['deeprftv2 = deeprftv2_arch.cli.main:main']},
     python_requires='>=3.10,<3.13',
     install_requires=[
         'basicsr>=1.4.2,<1.5',

@@ -85,7 +85,7 @@ def test_the_package_alone_is_packaged(package):
     assert set(package['packages']) == {'.'.join(folder.relative_to(ROOT).parts) for folder in folders}
 
 
-def test_nothing_hides_the_toolbox():
+def test_nothing_hides_basicsr():
     assert sorted(path.name for path in (ROOT / 'basicsr').iterdir() if path.name != '__pycache__') == [
         'test.py',
         'train.py',

@@ -16,10 +16,10 @@ from launched import SHORT, assignments, copy_project, run, stage_values
 from prepare import miniatures
 from processes import ROOT
 
-from deeprftv2_arch.check import check
-from deeprftv2_arch.known_sets import KNOWN_SETS, SR_BENCHMARK
-from deeprftv2_arch.prepare import command as prepare
-from deeprftv2_arch.protocols import find_protocol
+from deeprftv2_arch.cli import prepare
+from deeprftv2_arch.cli.check_data import check
+from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.evaluation.protocols import find_protocol
 
 FILES = {path.stem: path for path in sorted((ROOT / 'options').glob('*_sr_*.yml'))}
 SMALL = {'num_gpu': 0, 'network_g.width': 8, 'network_g.depths': [1, 1], 'network_g.heads': 2, 'network_g.window': 8}

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from deeprftv2_arch.nn.arguments import SMALLEST_TILE, check_atd
 from deeprftv2_arch.nn.atd.block import ATDBlock, to_map, to_pixels
 from deeprftv2_arch.nn.atd.upsampler import make_upsampler
-from deeprftv2_arch.nn.evaluation import mirror_pad, self_ensemble
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.memory import largest_that_fits
 from deeprftv2_arch.nn.norm import LayerNorm
 from deeprftv2_arch.nn.precision import at_least_float32
+from deeprftv2_arch.nn.tta import mirror_pad, self_ensemble
 from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')

@@ -11,13 +11,13 @@ import torch
 from basicsr.utils import FileClient, get_root_logger
 from torch import Tensor
 
+from deeprftv2_arch.config.schema import IO_BACKEND
+from deeprftv2_arch.config.validators import reject_unknown_keys
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import FULL_SCALE, decode_image
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs, peek_lmdb, read_lmdb
 from deeprftv2_arch.data.pairing import ImagePair, pair_folders, pair_list
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.option_keys import reject_unknown_keys
-from deeprftv2_arch.options.definitions import IO_BACKEND
+from deeprftv2_arch.utils.errors import UserError
 
 _GAMMA = re.compile(r'(?:^|[/\\])blur_gamma[^/\\]*')
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.checkpoint import read_checkpoint
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.metrics.declaration import as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.checkpoints.io import read_checkpoint
+from deeprftv2_arch.metrics.info import as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.utils.errors import UserError
 
 if TYPE_CHECKING:
     from lpips import LPIPS
@@ -56,7 +56,7 @@ def lpips_alex(restored: np.ndarray, sharp: np.ndarray, trunk: str | Path | None
 def calculate_lpips(
     img: np.ndarray, img2: np.ndarray, trunk: str | None = None, crop_border: int = 0, better: str = 'lower'
 ) -> float:
-    """:func:`lpips_alex` of two images in the toolbox's form."""
+    """:func:`lpips_alex` of two images in BasicSR's form."""
     return lpips_alex(*as_rgb(img, img2, crop_border), trunk)
 
 

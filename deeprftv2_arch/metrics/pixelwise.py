@@ -7,7 +7,7 @@ import math
 import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.metrics.declaration import as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.metrics.info import as_rgb, declare, require_equal_shapes
 
 
 def psnr(restored: np.ndarray, sharp: np.ndarray) -> float:
@@ -23,7 +23,7 @@ def psnr(restored: np.ndarray, sharp: np.ndarray) -> float:
     Raises:
         ValueError: If the shapes differ.
 
-    Source: DPDD as Restormer and the works before it score it. On images rounded to 8 bits this is the toolbox's
+    Source: DPDD as Restormer and the works before it score it. On images rounded to 8 bits this is BasicSR's
     ``calculate_psnr``.
     """
     require_equal_shapes(restored, sharp)
@@ -53,9 +53,9 @@ def mean_absolute_error(restored: np.ndarray, sharp: np.ndarray) -> float:
 @METRIC_REGISTRY.register()
 @declare(unquantized=True)
 def calculate_psnr_float(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'higher') -> float:
-    """:func:`psnr` of two images in the toolbox's form, see :func:`~deeprftv2_arch.metrics.declaration.as_rgb`.
+    """:func:`psnr` of two images in BasicSR's form, see :func:`~deeprftv2_arch.metrics.info.as_rgb`.
 
-    ``better`` is for the toolbox, which reads it from the option file, as in the other metrics.
+    ``better`` is for BasicSR, which reads it from the option file, as in the other metrics.
     """
     return psnr(*as_rgb(img, img2, crop_border))
 
@@ -63,5 +63,5 @@ def calculate_psnr_float(img: np.ndarray, img2: np.ndarray, crop_border: int = 0
 @METRIC_REGISTRY.register()
 @declare(better='lower', unquantized=True)
 def calculate_mae(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'lower') -> float:
-    """:func:`mean_absolute_error` of two images in the toolbox's form."""
+    """:func:`mean_absolute_error` of two images in BasicSR's form."""
     return mean_absolute_error(*as_rgb(img, img2, crop_border))

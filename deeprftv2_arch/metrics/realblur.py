@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.metrics.declaration import MetricWarning, as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.metrics.info import MetricWarning, as_rgb, declare, require_equal_shapes
 
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 0)
 _SSIM_BORDER = 5
@@ -107,9 +107,9 @@ def aligned_ssim(pair: Aligned) -> float:
 @METRIC_REGISTRY.register()
 @declare()
 def calculate_psnr_aligned(img: np.ndarray, img2: np.ndarray, better: str = 'higher') -> float:
-    """:func:`aligned_psnr` of two images in the toolbox's form, aligned first.
+    """:func:`aligned_psnr` of two images in BasicSR's form, aligned first.
 
-    Warns with :class:`~deeprftv2_arch.metrics.declaration.MetricWarning` where no alignment is found.
+    Warns with :class:`~deeprftv2_arch.metrics.info.MetricWarning` where no alignment is found.
     """
     return aligned_psnr(_align_images(img, img2))
 
@@ -117,7 +117,7 @@ def calculate_psnr_aligned(img: np.ndarray, img2: np.ndarray, better: str = 'hig
 @METRIC_REGISTRY.register()
 @declare()
 def calculate_ssim_aligned(img: np.ndarray, img2: np.ndarray, better: str = 'higher') -> float:
-    """:func:`aligned_ssim` of two images in the toolbox's form, aligned first; warns as `calculate_psnr_aligned`."""
+    """:func:`aligned_ssim` of two images in BasicSR's form, aligned first; warns as `calculate_psnr_aligned`."""
     return aligned_ssim(_align_images(img, img2))
 
 

@@ -1,6 +1,6 @@
 """Structural similarity in two of the forms that published tables use under that one name.
 
-The other two are the toolbox's ``calculate_ssim``, per channel or on luma, and RealBlur's, which is in `realblur`.
+The other two are BasicSR's ``calculate_ssim``, per channel or on luma, and RealBlur's, which is in `realblur`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 from scipy.ndimage import correlate1d
 
-from deeprftv2_arch.metrics.declaration import as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.metrics.info import as_rgb, declare, require_equal_shapes
 
 _WINDOW = cv2.getGaussianKernel(11, 1.5).ravel()
 _C1, _C2 = 0.01**2, 0.03**2
@@ -78,12 +78,12 @@ def ssim_uniform(restored: np.ndarray, sharp: np.ndarray) -> float:
 @METRIC_REGISTRY.register()
 @declare()
 def calculate_ssim_3d(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'higher') -> float:
-    """:func:`ssim_3d` of two images in the toolbox's form, see :func:`~deeprftv2_arch.metrics.declaration.as_rgb`."""
+    """:func:`ssim_3d` of two images in BasicSR's form, see :func:`~deeprftv2_arch.metrics.info.as_rgb`."""
     return ssim_3d(*as_rgb(img, img2, crop_border))
 
 
 @METRIC_REGISTRY.register()
 @declare(unquantized=True)
 def calculate_ssim_uniform(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'higher') -> float:
-    """:func:`ssim_uniform` of two images in the toolbox's form."""
+    """:func:`ssim_uniform` of two images in BasicSR's form."""
     return ssim_uniform(*as_rgb(img, img2, crop_border))

@@ -19,17 +19,17 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from deeprftv2_arch.checkpoint import read_checkpoint
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.models.checkpointing import CheckpointedModel
+from deeprftv2_arch.checkpoints.io import read_checkpoint
+from deeprftv2_arch.checkpoints.load import load_weights
+from deeprftv2_arch.config.schema import DEBLUR_TRAIN
+from deeprftv2_arch.config.stages import read_stages, stage_of
+from deeprftv2_arch.config.validators import number, positive_integer, reject_unknown_keys
 from deeprftv2_arch.models.journal import Journal
 from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
 from deeprftv2_arch.models.progress import TrainingBar
+from deeprftv2_arch.models.saving import CheckpointedModel
 from deeprftv2_arch.models.supervision import supervise
-from deeprftv2_arch.models.weights import load_weights
-from deeprftv2_arch.option_keys import number, positive_integer, reject_unknown_keys
-from deeprftv2_arch.options.definitions import DEBLUR_TRAIN
-from deeprftv2_arch.stages import read_stages, stage_of
+from deeprftv2_arch.utils.errors import UserError
 
 LOSSES = {'pixel_opt': 'l_pix', 'fft_opt': 'l_fft', 'perceptual_opt': 'l_percep'}
 """Name in the log of each loss that an option file can ask for."""
@@ -45,19 +45,19 @@ class DeblurModel(CheckpointedModel):
     A network whose ``forward`` takes ``return_all`` is asked for all its outputs, one list per scale, and every one is
     supervised. Any other network is supervised on its one output at full resolution.
 
-    Sections of the option file that are read beyond those of the toolbox's ``SRModel``:
+    Sections of the option file that are read beyond those of BasicSR's ``SRModel``:
 
     * ``train.pixel_opt``, ``train.fft_opt``, ``train.perceptual_opt``: losses, at least one.
     * ``train.optim_g``: one of the optimizers of BasicSR's master. AdamW, the default, starts
       from the released lr 1e-3, betas (0.9, 0.9) and weight decay 1e-3.
     * ``train.scheduler``: ``CosineAnnealingLR`` (default) with ``T_max`` (default ``total_iter``) and ``eta_min``
-      (default 1e-7), stepped every iteration; or a scheduler of the toolbox.
+      (default 1e-7), stepped every iteration; or a scheduler of BasicSR.
     * ``train.grad_clip``: largest 2-norm of the whole gradient, default 0.01; 0 for none.
     * ``train.amp``, ``train.tf32``, ``train.channels_last``, ``train.compile``, and the same under ``val``: see
       :class:`~deeprftv2_arch.models.precision.Precision`.
     * ``train.ema_decay``: decay of a running mean of the weights, default 0 for none.
-    * ``train.stages``: crops and batches of a progressive training, see :func:`~deeprftv2_arch.stages.read_stages`; or
-      ``train.accumulate``: micro batches of one step, default 1. Iterations are steps of the optimizer.
+    * ``train.stages``: crops and batches of a progressive training, see
+      :func:`~deeprftv2_arch.config.stages.read_stages`; or ``train.accumulate``: micro batches of one step, default 1. Iterations are steps of the optimizer.
     * ``train.max_bad_steps``: how many steps in a row may be skipped because the loss or its gradient is not finite,
       default 10.
     * ``path.strict_load_except_g``: parts of the network, by name, that ``path.pretrain_network_g`` is not loaded into.
@@ -68,7 +68,7 @@ class DeblurModel(CheckpointedModel):
     """
 
     plans_batches = True
-    """That the loader is to follow the stages: see the mend ``batches``."""
+    """That the loader is to follow the stages: see the patch ``batches``."""
 
     def __init__(self, opt: dict[str, Any]) -> None:
         if opt['is_train']:
@@ -131,7 +131,7 @@ class DeblurModel(CheckpointedModel):
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
     ) -> None:
-        """Load weights, which must fit the network exactly; see :func:`~deeprftv2_arch.models.weights.load_weights`.
+        """Load weights, which must fit the network exactly; see :func:`~deeprftv2_arch.checkpoints.load.load_weights`.
 
         Raises:
             UserError: If they do not, or if ``strict`` is false: a network that is loaded in part restores nothing.
@@ -251,7 +251,7 @@ class DeblurModel(CheckpointedModel):
             self._close_bar()
             raise UserError(
                 f'{found}: {self.max_bad_steps} such steps in a row, the limit of train.max_bad_steps. '
-                f'{self.beginning_again()} with a lower train.optim_g.lr.'
+                f'{self.restart_hint()} with a lower train.optim_g.lr.'
             )
 
     def _close_bar(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from deeprftv2_arch.models.value_log import FILE_NAME, ValueLog
+from deeprftv2_arch.models.training_log import FILE_NAME, ValueLog
 
 
 class Journal:

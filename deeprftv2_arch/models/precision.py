@@ -11,11 +11,11 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.config.validators import mixed_precision
 from deeprftv2_arch.nn import fused
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.precision import at_least_float32
-from deeprftv2_arch.option_keys import mixed_precision
+from deeprftv2_arch.utils.errors import UserError
 
 FLAGS = ('tf32', 'channels_last', 'compile')
 

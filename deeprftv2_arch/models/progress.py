@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 class TrainingBar:
     """A bar on stderr with iteration, remaining time, loss, learning rate, crop size and images per second.
 
-    While it is open, lines of the toolbox's log are written above it.
+    While it is open, lines of BasicSR's log are written above it.
 
     Args:
         total: Number of the last iteration.

@@ -1,6 +1,6 @@
 """Low-resolution images as super-resolution benchmarks have them: MATLAB's bicubic ``imresize`` of 8-bit images.
 
-The toolbox has this function for floating point images. Of 8-bit images, which the benchmarks were made of, MATLAB
+BasicSR has this function for floating point images. Of 8-bit images, which the benchmarks were made of, MATLAB
 rounds and clips the result of the first direction too, so that every seventh value differs by one level and values
 beside strong edges by several. With that, and with border pixels repeated, the low-resolution images of Set5 that go
 round with SelfExSR come out of its high-resolution ones to the last bit.

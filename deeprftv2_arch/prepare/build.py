@@ -13,15 +13,15 @@ from typing import Any
 from tqdm import tqdm
 
 import deeprftv2_arch
-from deeprftv2_arch.atomic_file import write_atomically
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.known_sets import KNOWN_SETS
-from deeprftv2_arch.prepare.likeness import misfits
+from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare.lmdb_writer import write_lmdb
 from deeprftv2_arch.prepare.manifest import FILE, FORMAT, describe_folder, read_manifest, write_manifest
 from deeprftv2_arch.prepare.plan import Made, Outcome, Place, Plan
+from deeprftv2_arch.prepare.similarity import misfits
 from deeprftv2_arch.prepare.workers import run_jobs
+from deeprftv2_arch.utils.atomic_file import write_atomically
+from deeprftv2_arch.utils.errors import UserError
 
 _SHOWN = 10
 """How many faulty images a message names before it only counts."""

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.known_sets import KNOWN_SETS
+from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare import dpdd, gopro, hide, realblur, reds
 from deeprftv2_arch.prepare.crops import Crops
 from deeprftv2_arch.prepare.pair_job import PairItem, prepare_pair
 from deeprftv2_arch.prepare.plan import Pair, Plan
+from deeprftv2_arch.utils.errors import UserError
 
 Find = Callable[[Path, str], tuple[str, list[Pair]]]
 

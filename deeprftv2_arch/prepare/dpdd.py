@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.natural_order import natural
 from deeprftv2_arch.prepare.crops import Crops
 from deeprftv2_arch.prepare.layouts import (
     flat_folders,
@@ -18,6 +16,8 @@ from deeprftv2_arch.prepare.layouts import (
     wrong_layout,
 )
 from deeprftv2_arch.prepare.plan import Pair
+from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.natural_sort import natural
 
 PARTS = ('train', 'val', 'test')
 CROPS = Crops(size=512, step=204, drop=0.3)

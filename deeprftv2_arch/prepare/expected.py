@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
 from deeprftv2_arch.prepare.deblurring import SETS
+from deeprftv2_arch.utils.errors import UserError
 
 SCALES = (2, 3, 4)
 """Of super-resolution."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, sub_folders, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
+from deeprftv2_arch.utils.errors import UserError
 
 PARTS = ('test',)
 LAYOUTS = ('test/{test-close-ups,test-long-shot} beside GT', '{input,target}', 'test/{blur,sharp}')

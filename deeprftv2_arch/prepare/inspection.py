@@ -10,7 +10,7 @@ import numpy as np
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import decode_image
 from deeprftv2_arch.data.lmdb_store import read_lmdb
-from deeprftv2_arch.prepare.likeness import fingerprint
+from deeprftv2_arch.prepare.similarity import fingerprint
 
 
 class Entry(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.plan import Pair
+from deeprftv2_arch.utils.errors import UserError
 
 FLAT_NAMES = (('blur', 'sharp'), ('input', 'target'), ('inputC', 'target'), ('input', 'gt'), ('lq', 'gt'))
 """Names of the folders of blurred and of sharp images in copies with one folder each."""

@@ -1,4 +1,4 @@
-"""LMDBs in the toolbox's layout, ``data.mdb`` beside ``meta_info.txt``, of the files of a folder as they are."""
+"""LMDBs in BasicSR's layout, ``data.mdb`` beside ``meta_info.txt``, of the files of a folder as they are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import lmdb
 
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.plan import Made, Place
 from deeprftv2_arch.prepare.workers import run_jobs
+from deeprftv2_arch.utils.errors import UserError
 
 _FINGERPRINT = 'files.sha256'
 """Beside the data: which files, of which size and time, the database was made of."""

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeprftv2_arch.atomic_file import write_atomically
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.plan import Made
+from deeprftv2_arch.utils.atomic_file import write_atomically
+from deeprftv2_arch.utils.errors import UserError
 
 FILE = 'manifest.json'
 FORMAT = 1

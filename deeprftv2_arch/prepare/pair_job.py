@@ -13,8 +13,8 @@ from deeprftv2_arch.data.image_file import decode_image
 from deeprftv2_arch.prepare.crops import Crops, chosen_windows
 from deeprftv2_arch.prepare.files import copy_or_link, is_current, is_current_copy, write_file
 from deeprftv2_arch.prepare.image_io import encode_png, png_header, read_bytes
-from deeprftv2_arch.prepare.likeness import fingerprint
 from deeprftv2_arch.prepare.plan import Made, Outcome, Pair, Place
+from deeprftv2_arch.prepare.similarity import fingerprint
 
 _BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 

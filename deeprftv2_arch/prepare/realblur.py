@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, read_list, roots, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
+from deeprftv2_arch.utils.errors import UserError
 
 PARTS = ('train', 'test')
 _ROLE = re.compile(r'(?:^|_)(?:blur|gt)(?=_)')

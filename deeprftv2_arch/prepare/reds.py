@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, sub_folders, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
+from deeprftv2_arch.utils.errors import UserError
 
 PARTS = ('train', 'val')
 

@@ -16,14 +16,14 @@ import numpy as np
 
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.known_sets import KNOWN_SETS
+from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare.bicubic import crop_to_multiple, downsample, read_rgb
 from deeprftv2_arch.prepare.crops import windows
 from deeprftv2_arch.prepare.files import is_current, write_file
 from deeprftv2_arch.prepare.image_io import encode_png, png_header
 from deeprftv2_arch.prepare.layouts import image_files, roots
 from deeprftv2_arch.prepare.plan import Made, Outcome, Place, Plan
+from deeprftv2_arch.utils.errors import UserError
 
 SIZE, STEP = 480, 240
 """Side and distance of the windows in the high-resolution image; divisible by every scale."""

@@ -9,7 +9,7 @@ from itertools import cycle
 
 import numpy as np
 
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 Points = Sequence[tuple[int, float]]
 

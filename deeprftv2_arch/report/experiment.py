@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.models import comparison
-from deeprftv2_arch.models.value_log import FILE_NAME, read_values
+from deeprftv2_arch.evaluation import contact_sheet
+from deeprftv2_arch.models.training_log import FILE_NAME, read_values
+from deeprftv2_arch.utils.errors import UserError
 
 _LOG_LINE = re.compile(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ (?P<level>[A-Z]+): (?P<text>.*)$')
 _VERSION = re.compile(r'^\s*((?:BasicSR|PyTorch|TorchVision): \S+)$')
@@ -52,7 +52,7 @@ def read_experiment(folder: str | Path) -> Experiment:
     """Read the folder of a training. Nothing in it is changed.
 
     Args:
-        folder: `experiments/NAME`, as the toolbox lays it out.
+        folder: `experiments/NAME`, as BasicSR lays it out.
 
     Raises:
         UserError: It is not such a folder, or nothing was logged in it yet.
@@ -76,7 +76,7 @@ def read_experiment(folder: str | Path) -> Experiment:
         versions=_versions(logs[-1]) if logs else [],
         warnings=_warnings(logs),
         better=_better(options.values()),
-        pictures=_pictures(folder / comparison.FOLDER),
+        pictures=_pictures(folder / contact_sheet.FOLDER),
         total=totals[-1] if totals else None,
     )
 

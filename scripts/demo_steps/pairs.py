@@ -1,4 +1,4 @@
-"""Blurred and sharp pairs in the toolbox's LMDB format: `train/` has many small crops, `test/` a few whole photographs.
+"""Blurred and sharp pairs in BasicSR's LMDB format: `train/` has many small crops, `test/` a few whole photographs.
 
 The data appear under their final name only when they are complete, so an interrupted run leaves nothing half-written.
 """
@@ -23,7 +23,7 @@ from .console import progress
 from .light import blur, expose, linear_to_srgb, to_uint8
 
 SIDES = ('lq', 'gt')
-"""What the toolbox calls the blurred ("low quality") and the sharp ("ground truth") side of a pair."""
+"""What BasicSR calls the blurred ("low quality") and the sharp ("ground truth") side of a pair."""
 
 PNG_COMPRESSION = 1
 MAP_SIZE = 1 << 30
@@ -130,7 +130,7 @@ def write_lmdb(pairs: Iterable[Pair], folder: Path) -> dict[str, np.ndarray]:
 
 
 def read_lmdb(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read the blurred and the sharp image of a pair, (H, W, 3) RGB uint8, the way the toolbox does."""
+    """Read the blurred and the sharp image of a pair, (H, W, 3) RGB uint8, the way BasicSR does."""
     client = FileClient('lmdb', db_paths=[str(folder / f'{side}.lmdb') for side in SIDES], client_keys=list(SIDES))
     blurred, sharp = (imfrombytes(client.get(name, side))[..., ::-1] for side in SIDES)
     return blurred, sharp

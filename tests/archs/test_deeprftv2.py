@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
+from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import published_key
 from deeprftv2_arch.losses.frequency_loss import frequency_distance
 from deeprftv2_arch.nn import memory
 from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.reversible import Slots
-from deeprftv2_arch.published_keys.deeprftv2 import published_key
 
 GOLDEN = load('networks')
 PLAIN = [['naf'] * 3] * 2

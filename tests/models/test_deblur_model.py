@@ -11,21 +11,16 @@ import pytest
 import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
+from deblur_models import loader
 from torch.utils.data import DataLoader, Dataset
 
-from deeprftv2_arch.data import PairedDeblurDataset
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.losses import frequency_distance
 from deeprftv2_arch.nn.pyramid import image_pyramid
+from deeprftv2_arch.utils.errors import UserError
 
 
 def weights(net) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
-
-
-def loader(folders, **options) -> DataLoader:
-    opt = {'name': 'Photos', 'phase': 'val', 'dataroot_gt': str(folders.gt), 'dataroot_lq': str(folders.lq), **options}
-    return DataLoader(PairedDeblurDataset(opt))
 
 
 def test_one_iteration_equals_the_same_step_by_hand(make_model, batch):

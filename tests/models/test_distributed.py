@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 
 def free_port() -> int:
@@ -45,7 +45,7 @@ def train_and_validate(rank, make_model, train_for, batch, data, folder) -> None
 
 
 def test_two_processes_train_as_one(make_model, train_for, batch, write_pairs, tmp_path):
-    from test_deblur_model import loader
+    from deblur_models import loader
 
     in_two_processes(train_and_validate, make_model, train_for, batch, loader(write_pairs()), tmp_path)
     alone = make_model()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prepare.miniatures import frame
 
-from deeprftv2_arch.prepare.likeness import fingerprint, misfits
+from deeprftv2_arch.prepare.similarity import fingerprint, misfits
 
 SIZE = (72, 128)
 

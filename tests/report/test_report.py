@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deeprftv2_arch.console import exit_code
-from deeprftv2_arch.report.__main__ import main
+from deeprftv2_arch.cli.report import main
 from deeprftv2_arch.report.curves import draw_curves
+from deeprftv2_arch.utils.console import exit_code
 
 LOG = """2026-01-02 03:04:05,678 INFO:
 Version Information:

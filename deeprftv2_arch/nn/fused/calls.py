@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeprftv2_arch.nn.selective_scan import parallel
+from deeprftv2_arch.nn.kernels import threads
 
 _logger = logging.getLogger('deeprftv2_arch')
 
@@ -65,7 +65,7 @@ def run(kernel: Callable, calls: list[tuple], rows: int, elements: int, per_thre
     """
     shares = _shares(rows, math.ceil(_parts(elements, per_thread) / len(calls)))
     jobs = [partial(kernel, *call, *share) for call in calls for share in shares]
-    parallel.run(jobs, torch.get_num_threads())
+    threads.run(jobs, torch.get_num_threads())
 
 
 def run_sums(
@@ -82,7 +82,7 @@ def run_sums(
     arguments = [(call, share) for call in calls for share in shares]
     own = zip(*(part.numpy() for part in sums), strict=True)
     jobs = [partial(kernel, *call, *arrays, *share) for (call, share), arrays in zip(arguments, own, strict=True)]
-    parallel.run(jobs, torch.get_num_threads())
+    threads.run(jobs, torch.get_num_threads())
     return [part.sum(0) for part in sums]
 
 

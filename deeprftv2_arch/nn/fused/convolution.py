@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from deeprftv2_arch.nn.selective_scan.numba_math import FLAGS, f32
-from deeprftv2_arch.nn.selective_scan.numba_simd import LANES, load, splat, store
+from deeprftv2_arch.nn.kernels.simd import LANES, load, splat, store
+from deeprftv2_arch.nn.kernels.vector_math import FLAGS, f32
 
 _ZERO = f32(0)
 # Long tiles keep the sums of a product in registers for longer; that is worth more than a tile in the first cache. With

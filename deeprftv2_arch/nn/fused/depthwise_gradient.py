@@ -14,8 +14,8 @@ from numba import njit
 from deeprftv2_arch.nn.fused.convolution import convolve, convolve_gradient, fill_zero, part_columns, slots_around
 from deeprftv2_arch.nn.fused.pixels import add_standardise_gradient, add_sum, gelu_and_slope, standardise, write
 from deeprftv2_arch.nn.fused.products import add_outer, multiply, whole_blocks
-from deeprftv2_arch.nn.selective_scan.numba_math import FLAGS, compiled, f32
-from deeprftv2_arch.nn.selective_scan.numba_simd import LANES, load, store
+from deeprftv2_arch.nn.kernels.simd import LANES, load, store
+from deeprftv2_arch.nn.kernels.vector_math import FLAGS, compiled, f32
 
 
 @njit(**FLAGS)

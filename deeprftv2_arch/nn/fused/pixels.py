@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from deeprftv2_arch.nn.selective_scan.numba_math import FLAGS, LOG2_E, exp2, f32
-from deeprftv2_arch.nn.selective_scan.numba_simd import (
+from deeprftv2_arch.nn.kernels.simd import (
     LANES,
     load,
     minus_abs,
@@ -15,6 +14,7 @@ from deeprftv2_arch.nn.selective_scan.numba_simd import (
     sum_lanes_of_rows,
     where_negative,
 )
+from deeprftv2_arch.nn.kernels.vector_math import FLAGS, LOG2_E, exp2, f32
 
 _ZERO, _ONE = f32(0), f32(1)
 # exp(x^2 / 2) P(X > |x|) of a normal X as a polynomial in t = 1 / (1 + p |x|) without constant term; minimax fit by

@@ -15,8 +15,8 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from deeprftv2_arch.nn.selective_scan.numba_math import FLAGS
-from deeprftv2_arch.nn.selective_scan.numba_simd import FLOATS, LANES, MATH, broadcast, element
+from deeprftv2_arch.nn.kernels.simd import FLOATS, LANES, MATH, broadcast, element
+from deeprftv2_arch.nn.kernels.vector_math import FLAGS
 
 _WIDE = '+avx512f' in (config.CPU_FEATURES or binding.get_host_cpu_features().flatten())
 # 32 registers of 16 floats take 8 rows of 48 sums beside the factors; 16 registers of 8 floats take 6 rows of 16.

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from deeprftv2_arch.nn.kernels.probe import failure
+from deeprftv2_arch.nn.kernels.simd import LANES
+from deeprftv2_arch.nn.kernels.threads import run
 from deeprftv2_arch.nn.selective_scan import numba_kernels as kernels
-from deeprftv2_arch.nn.selective_scan.numba_simd import LANES
-from deeprftv2_arch.nn.selective_scan.parallel import run
-from deeprftv2_arch.nn.selective_scan.trial import failure
 
 # Blocks of features of one job: as many as keep all their states in the first-level cache.
 _BLOCKS = 8

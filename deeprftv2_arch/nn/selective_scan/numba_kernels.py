@@ -22,17 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from deeprftv2_arch.nn.selective_scan.numba_math import (
-    FLAGS,
-    LOG2_E,
-    compiled,
-    exp2,
-    exp2_short,
-    f32,
-    softplus,
-    softplus_and_slope,
-)
-from deeprftv2_arch.nn.selective_scan.numba_simd import (
+from deeprftv2_arch.nn.kernels.simd import (
     LANES,
     load,
     load_one,
@@ -42,6 +32,16 @@ from deeprftv2_arch.nn.selective_scan.numba_simd import (
     store,
     store_part,
     sum_lanes_of_rows,
+)
+from deeprftv2_arch.nn.kernels.vector_math import (
+    FLAGS,
+    LOG2_E,
+    compiled,
+    exp2,
+    exp2_short,
+    f32,
+    softplus,
+    softplus_and_slope,
 )
 
 CHUNK = 64  # steps between the states that forward keeps for backward

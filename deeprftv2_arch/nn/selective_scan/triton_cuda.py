@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from deeprftv2_arch.nn.selective_scan.trial import failure
+from deeprftv2_arch.nn.kernels.probe import failure
 
 _CHUNK = 64  # steps
 _BLOCK = 16  # features of one program

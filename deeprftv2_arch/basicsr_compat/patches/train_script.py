@@ -1,0 +1,103 @@
+"""Patches of the training script: of the module `basicsr.train`, or of an attached checkout's `basicsr/train.py`."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import distributed as dist
+
+from deeprftv2_arch.basicsr_compat.patches.patching import module, replace, source_has
+from deeprftv2_arch.checkpoints import resume
+
+
+def patch_resume() -> bool:
+    """Resume without a GPU too, from where the training saves, and from nothing but a good state of this training.
+
+    BasicSR asks for the current CUDA device on any machine, and looks for `experiments` below the current folder
+    even if the results go elsewhere. BasicSR #18, #64, #114, #464.
+    """
+    found = False
+    for script in _scripts('load_resume_state', 'torch.cuda.current_device()'):
+        replace(script, 'load_resume_state', _load_resume_state)
+        found = True
+    return found
+
+
+def patch_batches() -> bool:
+    """Give models that say `plans_batches` the loader that they plan: stages, accumulation, exact resume.
+
+    BasicSR's sampler begins an epoch anew when a training is resumed, its workers draw the same numbers in every
+    epoch, and its batch is one size for the whole training. Other models keep BasicSR's loader.
+    """
+    found = False
+    for script in _scripts('create_train_val_dataloader', 'EnlargedSampler('):
+        replace(script, 'create_train_val_dataloader', _planned_loaders(script))
+        found = True
+    return found
+
+
+def _scripts(function: str, fault: str) -> Iterator[types.ModuleType]:
+    """Training scripts in use whose function has a fault."""
+    for script in (sys.modules.get('basicsr.train'), sys.modules['__main__']):
+        original = getattr(script, function, None)
+        if original is not None and source_has(original, fault):
+            yield script
+
+
+def _load_resume_state(opt):
+    if opt['auto_resume']:
+        newest = resume.newest_state(opt)
+        opt['path']['resume_state'] = str(newest[0]) if newest else None
+        state = newest[1] if newest else None
+    else:
+        path = opt['path'].get('resume_state')
+        state = None if path is None else resume.load_state(path, opt)
+    if state is not None:
+        resume.check_length(state, opt)
+        module('utils').check_resume(opt, state['iter'])
+        opt['resumed'] = {key: state[key] for key in ('iter', 'manual_seed', 'data') if key in state}
+    # The optimizers move their state to the device of their parameters.
+    return state
+
+
+def _planned_loaders(script: types.ModuleType) -> Callable[..., Any]:
+    def create_train_val_dataloader(opt, logger):
+        model = module('utils.registry').MODEL_REGISTRY.get(opt['model_type'])
+        if not getattr(model, 'plans_batches', False):
+            return create_train_val_dataloader.original(opt, logger)
+        # Not at the top: these import BasicSR, which this module comes before.
+        from deeprftv2_arch.data.loading import build_training_loader, describe, identity
+
+        resumed = opt.get('resumed') or {}
+        opt['manual_seed'] = _one_for_all(resumed.get('manual_seed', opt['manual_seed']))
+        dataset = script.build_dataset(opt['datasets']['train'])
+        opt['data'] = identity(dataset)
+        resume.check_data(resumed.get('data'), opt['data'])
+        done = resumed.get('iter', 0)
+        loader, sampler = build_training_loader(dataset, opt, done)
+        logger.info(describe(sampler, opt))
+        # The loop goes on with the epoch that the state names; with these data it is this one.
+        opt['start_epoch'] = sampler.epoch
+        val_loaders = []
+        for name, options in opt['datasets'].items():
+            if name != 'train':
+                val_set = script.build_dataset(options)
+                settings = {'num_gpu': opt['num_gpu'], 'dist': opt['dist'], 'seed': opt['manual_seed']}
+                val_loaders.append(script.build_dataloader(val_set, options, sampler=None, **settings))
+                logger.info(f'Number of val images/folders in {options["name"]}: {len(val_set)}')
+        total = sampler.order.stages[-1].last
+        return loader, sampler, val_loaders, sampler.order.epoch_of(total), total
+
+    return create_train_val_dataloader
+
+
+def _one_for_all(seed: int) -> int:
+    """The seed of rank 0: without `manual_seed` each process draws one of its own."""
+    if not dist.is_initialized():
+        return seed
+    seeds = [seed]
+    dist.broadcast_object_list(seeds, src=0)
+    return seeds[0]

@@ -1,0 +1,1 @@
+"""Several processes: who is who, signals, and failures of one of them."""

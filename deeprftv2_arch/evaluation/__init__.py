@@ -1,0 +1,1 @@
+"""Measuring restored images: protocols, metric values, results and tables."""

@@ -1,0 +1,1 @@
+"""Small helpers without a field of their own."""

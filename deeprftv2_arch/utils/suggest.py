@@ -1,0 +1,12 @@
+"""A hint for a misspelt name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return a hint such as `` (did you mean 'gt_size'?)`` for a misspelt name, or an empty string."""
+    matches = difflib.get_close_matches(name, sorted(known), n=1)
+    return f' (did you mean {matches[0]!r}?)' if matches else ''
