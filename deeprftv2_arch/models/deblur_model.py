@@ -57,7 +57,8 @@ class DeblurModel(CheckpointedModel):
       :class:`~deeprftv2_arch.models.precision.Precision`.
     * ``train.ema_decay``: decay of a running mean of the weights, default 0 for none.
     * ``train.stages``: crops and batches of a progressive training, see
-      :func:`~deeprftv2_arch.config.stages.read_stages`; or ``train.accumulate``: micro batches of one step, default 1. Iterations are steps of the optimizer.
+      :func:`~deeprftv2_arch.config.stages.read_stages`; or ``train.accumulate``: micro batches of one
+      step, default 1. Iterations are steps of the optimizer.
     * ``train.max_bad_steps``: how many steps in a row may be skipped because the loss or its gradient is not finite,
       default 10.
     * ``path.strict_load_except_g``: parts of the network, by name, that ``path.pretrain_network_g`` is not loaded into.

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from deeprftv2_arch.analysis.complexity import main, measure
+from deeprftv2_arch.analysis.complexity import measure
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
+from deeprftv2_arch.cli.complexity import main
 from deeprftv2_arch.utils.console import exit_code
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
-from deeprftv2_arch.cli.convert import from_published, main, network_type, read_options, to_published
+from deeprftv2_arch.checkpoints import from_published, to_published
+from deeprftv2_arch.checkpoints.published_keys import network_type, read_options
+from deeprftv2_arch.cli.convert import main
 from deeprftv2_arch.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]

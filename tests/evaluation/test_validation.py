@@ -16,7 +16,7 @@ import pytest
 import torch
 from basicsr.metrics import calculate_psnr
 from deblur_models import loader
-from test_distributed import in_two_processes
+from two_processes import in_two_processes
 
 from deeprftv2_arch.evaluation.protocols import PROTOCOLS, Protocol
 from deeprftv2_arch.metrics import psnr
