@@ -12,6 +12,7 @@ import torch
 from basicsr.data.prefetch_dataloader import PrefetchDataLoader
 from torch.utils.data import DataLoader, Dataset
 
+from deeprftv2_arch.config.schema import DatasetOptions
 from deeprftv2_arch.config.stages import read_stages
 from deeprftv2_arch.data.sampling import EpochSampler, Sample, SampleOrder
 from deeprftv2_arch.utils.errors import UserError
@@ -35,26 +36,27 @@ def build_training_loader(
     Raises:
         UserError: If the stages are wrong, or ask for crops that the data set cannot cut.
     """
-    data, stages = options['datasets']['train'], read_stages(options)
+    stages = read_stages(options)
+    data = DatasetOptions.read(options['datasets']['train'], 'datasets.train')
     for stage in stages:
         if stage.gt_size is not None:
-            _check_crop(dataset, stage.gt_size, data)
+            _check_crop(dataset, stage.gt_size, data.type)
     seed = options['manual_seed']
-    order = SampleOrder(len(dataset), seed, stages, data.get('dataset_enlarge_ratio', 1))
+    order = SampleOrder(len(dataset), seed, stages, data.dataset_enlarge_ratio)
     sampler = EpochSampler(order, options['rank'], options['world_size'], done)
     # As in BasicSR: without `dist`, one process feeds all GPUs.
-    workers = data['num_worker_per_gpu'] * (1 if options['dist'] else max(1, options['num_gpu']))
+    workers = (data.num_worker_per_gpu or 0) * (1 if options['dist'] else max(1, options['num_gpu']))
     settings = {
         'dataset': dataset if _takes_samples(dataset) else SeededDataset(dataset),
         'batch_sampler': sampler,
         'num_workers': workers,
         # With a generator of its own, starting the loader draws no number from that of the training.
         'generator': torch.Generator().manual_seed(seed),
-        'pin_memory': data.get('pin_memory', False),
-        'persistent_workers': data.get('persistent_workers', False) and workers > 0,
+        'pin_memory': data.pin_memory,
+        'persistent_workers': data.persistent_workers and workers > 0,
     }
-    if data.get('prefetch_mode') == 'cpu':
-        return PrefetchDataLoader(num_prefetch_queue=data.get('num_prefetch_queue', 1), **settings), sampler
+    if data.prefetch_mode == 'cpu':
+        return PrefetchDataLoader(num_prefetch_queue=data.num_prefetch_queue, **settings), sampler
     return DataLoader(**settings), sampler
 
 
@@ -100,10 +102,10 @@ def _takes_samples(dataset: Dataset) -> bool:
     return getattr(dataset, 'takes_samples', False)
 
 
-def _check_crop(dataset: Dataset, size: tuple[int, int], data: Mapping[str, Any]) -> None:
+def _check_crop(dataset: Dataset, size: tuple[int, int], kind: str) -> None:
     if not _takes_samples(dataset):
         raise UserError(
-            f'train.stages: the data set {data["type"]} cuts one size of crops only. Use PairedDeblurDataset, or '
+            f'train.stages: the data set {kind} cuts one size of crops only. Use PairedDeblurDataset, or '
             'datasets.train.gt_size without stages.'
         )
     dataset.check_crop(size)

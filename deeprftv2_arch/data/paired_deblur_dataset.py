@@ -7,8 +7,8 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from deeprftv2_arch.config.schema import PAIRED_DEBLUR_DATASET
-from deeprftv2_arch.data.paired_dataset import PairedDataset, dataset_place
+from deeprftv2_arch.config.schema import PairedDeblurOptions
+from deeprftv2_arch.data.paired_dataset import PairedDataset
 from deeprftv2_arch.utils.errors import UserError
 
 
@@ -43,8 +43,11 @@ class PairedDeblurDataset(PairedDataset):
         UserError: If a key, a folder, a list or a pairing is wrong.
     """
 
+    Options = PairedDeblurOptions
+
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        if opt.get('scale', 1) != 1:
-            where = dataset_place(opt)
-            raise UserError(f'{where}.scale: blurred and sharp images have the same size, so it must be 1 or absent.')
-        super().__init__(opt, PAIRED_DEBLUR_DATASET)
+        super().__init__(opt)
+        if self.scale != 1:
+            raise UserError(
+                f'{self.where}.scale: blurred and sharp images have the same size, so it must be 1 or absent.'
+            )

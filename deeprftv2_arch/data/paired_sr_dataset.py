@@ -7,9 +7,9 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from deeprftv2_arch.config.schema import PAIRED_SR_DATASET
-from deeprftv2_arch.config.validators import positive_integer
+from deeprftv2_arch.config.schema import PairedSROptions
 from deeprftv2_arch.data.paired_dataset import PairedDataset, dataset_place
+from deeprftv2_arch.utils.errors import UserError
 
 
 @DATASET_REGISTRY.register()
@@ -38,5 +38,9 @@ class PairedSRDataset(PairedDataset):
         UserError: If a key, a folder, a list or a pairing is wrong.
     """
 
+    Options = PairedSROptions
+
     def __init__(self, opt: Mapping[str, Any]) -> None:
-        super().__init__(opt, PAIRED_SR_DATASET, scale=positive_integer(opt, 'scale', dataset_place(opt)))
+        if opt.get('scale') is None:
+            raise UserError(f'{dataset_place(opt)}.scale: missing. Pixels of the large image for one of the small one.')
+        super().__init__(opt)

@@ -8,7 +8,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
@@ -21,11 +21,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint
 from deeprftv2_arch.checkpoints.load import load_weights
-from deeprftv2_arch.config.schema import DEBLUR_TRAIN
+from deeprftv2_arch.config.schema import DeblurOptions, read_sections
 from deeprftv2_arch.config.stages import read_stages, stage_of
-from deeprftv2_arch.config.validators import number, positive_integer, reject_unknown_keys
 from deeprftv2_arch.models.journal import Journal
-from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
+from deeprftv2_arch.models.optimization import build_optimizer, build_scheduler
 from deeprftv2_arch.models.progress import TrainingBar
 from deeprftv2_arch.models.saving import CheckpointedModel
 from deeprftv2_arch.models.supervision import supervise
@@ -33,9 +32,6 @@ from deeprftv2_arch.utils.errors import UserError
 
 LOSSES = {'pixel_opt': 'l_pix', 'fft_opt': 'l_fft', 'perceptual_opt': 'l_percep'}
 """Name in the log of each loss that an option file can ask for."""
-
-MAX_BAD_STEPS = 10
-"""How many steps in a row may be skipped, unless `train.max_bad_steps` says otherwise."""
 
 
 @MODEL_REGISTRY.register()
@@ -71,9 +67,11 @@ class DeblurModel(CheckpointedModel):
     plans_batches = True
     """That the loader is to follow the stages: see the patch ``batches``."""
 
+    Options: ClassVar[type[DeblurOptions]] = DeblurOptions
+    """The keys that may stand in an option file, see :mod:`deeprftv2_arch.config.options`."""
+
     def __init__(self, opt: dict[str, Any]) -> None:
-        if opt['is_train']:
-            reject_unknown_keys(opt['train'], DEBLUR_TRAIN.names, 'train')
+        self.options = read_sections(self.Options, opt, type(self).__name__)
         self.bar: TrainingBar | None = None
         self.journal: Journal | None = None
         super().__init__(opt)
@@ -89,7 +87,8 @@ class DeblurModel(CheckpointedModel):
 
     def init_training_settings(self) -> None:
         """Build losses, optimizer, schedule and, if asked for, the running mean of the weights."""
-        options = self.opt['train']
+        options, train = self.opt['train'], self.options.train
+        assert train is not None
         self.net_g.train()
         self.returns_all = 'return_all' in inspect.signature(self.get_bare_model(self.net_g).forward).parameters
         self.criteria = {
@@ -97,10 +96,7 @@ class DeblurModel(CheckpointedModel):
         }
         if not self.criteria:
             raise UserError(f'train: no loss is given. Add {" or ".join(LOSSES)}.')
-        self.grad_clip = number({'grad_clip': RELEASED_GRAD_CLIP, **options}, 'grad_clip', 'train')
-        self.ema_decay = number({'ema_decay': 0, **options}, 'ema_decay', 'train')
-        limit = {'max_bad_steps': MAX_BAD_STEPS, **options}
-        self.max_bad_steps = positive_integer(limit, 'max_bad_steps', 'train')
+        self.grad_clip, self.ema_decay, self.max_bad_steps = train.grad_clip, train.ema_decay, train.max_bad_steps
         self.stages = read_stages(self.opt)
         self.stage = None
         if self.ema_decay > 0:
@@ -122,12 +118,12 @@ class DeblurModel(CheckpointedModel):
         if frozen:
             get_root_logger().warning(f'Not optimized, for they take no gradient: {", ".join(frozen)}')
         self.trained_parameters = [parameter for name, parameter in parameters.items() if name not in frozen]
-        self.optimizer_g = build_optimizer(self.trained_parameters, self.opt['train'])
+        self.optimizer_g = build_optimizer(self.trained_parameters, self.options.train)
         self.optimizers.append(self.optimizer_g)
 
     def setup_schedulers(self) -> None:
         """Build the schedule of the learning rate."""
-        self.schedulers = [build_scheduler(optimizer, self.opt['train']) for optimizer in self.optimizers]
+        self.schedulers = [build_scheduler(optimizer, self.options.train) for optimizer in self.optimizers]
 
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'

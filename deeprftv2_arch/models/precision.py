@@ -11,13 +11,11 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from deeprftv2_arch.config.validators import mixed_precision
+from deeprftv2_arch.config.schema import PrecisionOptions
 from deeprftv2_arch.nn import fused
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.utils.errors import UserError
-
-FLAGS = ('tf32', 'channels_last', 'compile')
 
 # Convolutions use TF32 where the GPU has it, matrix products do not.
 _TORCH_TF32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
@@ -35,7 +33,8 @@ class Precision:
         amp: Whether convolutions and matrix products run in bfloat16 (``amp: bfloat16``). Weights, optimizer and loss
             stay in float32, and so do norms, spectra, the scan and the reversible maps of our networks.
         tf32: Whether NVIDIA GPUs may round the factors of float32 products to TF32, with 10 bits of mantissa, in
-            convolutions and matrix products alike; None for torch's own setting, which is yes and no.
+            convolutions and matrix products alike; None keeps torch's defaults (convolutions: on,
+            products: off).
         channels_last: Whether weights and images lie channels-last in memory. DeepRFTv2 sees to its images by itself.
         compile: Whether torch.compile is used.
     """
@@ -57,13 +56,10 @@ class Precision:
         Raises:
             UserError: A value that cannot be; for float16 with the reason.
         """
-        options = options or {}
-        amp = mixed_precision(options, where)
-        given = {key: options[key] for key in FLAGS if options.get(key) is not None}
-        for key, value in given.items():
-            if not isinstance(value, bool):
-                raise UserError(f'{where}.{key}: expected true or false, got {value!r}.')
-        return cls(where, amp, **given)
+        keys = PrecisionOptions.model_fields
+        given = {key: value for key, value in (options or {}).items() if key in keys}
+        typed = PrecisionOptions.read(given, where)
+        return cls(where, typed.amp is not None, typed.tf32, typed.channels_last, typed.compile)
 
     def prepare(self, net: nn.Module, device: torch.device) -> None:
         """Bring a network into the memory layout that was asked for and have it compiled; its keys stay as they are.
@@ -104,8 +100,12 @@ class Precision:
     def __str__(self) -> str:
         """In words, for the log."""
         words = ['mixed precision (bfloat16)' if self.amp else 'float32']
-        words += [f'TF32 {"on" if self.tf32 else "off"}'] * (self.tf32 is not None)
-        words += ['channels last'] * self.channels_last + ['compiled'] * self.compile
+        if self.tf32 is not None:
+            words.append('TF32 on' if self.tf32 else 'TF32 off')
+        if self.channels_last:
+            words.append('channels last')
+        if self.compile:
+            words.append('compiled')
         return ', '.join(words)
 
 

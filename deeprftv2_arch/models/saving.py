@@ -14,12 +14,11 @@ from torch.utils.data import DataLoader
 
 from deeprftv2_arch.checkpoints.io import plain_state, plain_weights, read_checkpoint, save_checkpoint
 from deeprftv2_arch.checkpoints.resume import training_fingerprint
-from deeprftv2_arch.config.validators import positive_integer
+from deeprftv2_arch.config.schema import DeblurOptions
 from deeprftv2_arch.evaluation.scores import better
 from deeprftv2_arch.evaluation.validation import ValidatedModel
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.rng import preserve_rng_state, random_state, set_random_state
-from deeprftv2_arch.utils.suggest import nearest
 
 
 class CheckpointedModel(ValidatedModel):
@@ -31,6 +30,8 @@ class CheckpointedModel(ValidatedModel):
     * ``val.patience``: after how many validations in a row without a better value of ``val.best`` the training ends.
     """
 
+    options: DeblurOptions
+
     def __init__(self, opt: dict[str, Any]) -> None:
         self.bad_steps = {'in_a_row': 0, 'total': 0}
         self.best: dict[str, Any] | None = None
@@ -38,11 +39,10 @@ class CheckpointedModel(ValidatedModel):
         self.validations: dict[int, dict[str, Any]] = {}
         if opt['is_train']:
             self.record = training_fingerprint(opt)
-            self.keep = None
-            if opt['logger'].get('keep_checkpoints') is not None:
-                self.keep = positive_integer(opt['logger'], 'keep_checkpoints', 'logger')
-            self.best_by = _best_metric(opt.get('val') or {})
-            self.patience = _patience(opt.get('val') or {})
+            logger, val = self.options.logger, self.options.val
+            self.keep = logger.keep_checkpoints if logger else None
+            self.best_by = val.best if val else None
+            self.patience = val.patience if val else None
         super().__init__(opt)
 
     def save(self, epoch: int, current_iter: int) -> None:
@@ -170,29 +170,3 @@ class CheckpointedModel(ValidatedModel):
 
     def _weights(self, label: int | str) -> Path:
         return Path(self.opt['path']['models'], f'net_g_{label}.pth')
-
-
-def _best_metric(val: Mapping[str, Any]) -> str | None:
-    """Read ``val.best``.
-
-    Raises:
-        UserError: If it names no metric.
-    """
-    name, metrics = val.get('best'), val.get('metrics') or {}
-    if name is not None and name not in metrics:
-        known = ', '.join(metrics) or 'none'
-        raise UserError(f'val.best: {name!r} is not in val.metrics ({known}){nearest(str(name), metrics)}.')
-    return name
-
-
-def _patience(val: Mapping[str, Any]) -> int | None:
-    """Read ``val.patience``.
-
-    Raises:
-        UserError: If it is not a positive integer, or if ``val.best`` does not say what to watch.
-    """
-    if val.get('patience') is None:
-        return None
-    if val.get('best') is None:
-        raise UserError('val.patience: name the metric to watch as val.best.')
-    return positive_integer(val, 'patience', 'val')

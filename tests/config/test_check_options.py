@@ -1,6 +1,7 @@
 """Option files with mistakes: each is found, named by its key and its line, and all are found at once.
 
-Every file here is checked twice, against what is registered and against the source files, with one outcome.
+Every file here is checked twice, against what is registered and against the names on file, with one outcome but for what
+torch alone can tell.
 """
 
 from __future__ import annotations
@@ -15,11 +16,8 @@ import torch
 import yaml
 from processes import ROOT, python, stock_options
 
-from deeprftv2_arch.config.catalogue import Catalogue
 from deeprftv2_arch.config.load import read_checked
 from deeprftv2_arch.config.problems import OptionsError
-from deeprftv2_arch.config.registries import Registries
-from deeprftv2_arch.config.sources import Sources
 
 GONE = object()
 
@@ -59,16 +57,16 @@ def mistakes(
         dynamic: Whether the test registers something that stands in no source file.
     """
     Path('run.yml').write_text(options if isinstance(options, str) else yaml.safe_dump(options, sort_keys=False))
-    lines, sources = found(Registries(), settings, kind, launcher), Sources()
+    lines = found(False, settings, kind, launcher)
     if not dynamic:
-        assert found(sources, settings, kind, launcher) == lines
-        assert sources.doubts == []
+        of_torch = [line for line in lines if 'but this machine has' in line or 'needs one list per scale' in line]
+        assert found(True, settings, kind, launcher) == [line for line in lines if line not in of_torch]
     return [line.split(': ', 1)[1] for line in lines]
 
 
-def found(catalogue: Catalogue, settings: Sequence[str], kind: str, launcher: str) -> list[str]:
+def found(early: bool, settings: Sequence[str], kind: str, launcher: str) -> list[str]:
     try:
-        read_checked('run.yml', is_train=kind == 'train', settings=settings, launcher=launcher, catalogue=catalogue)
+        read_checked('run.yml', is_train=kind == 'train', settings=settings, launcher=launcher, early=early)
     except OptionsError as error:
         return str(error).splitlines()
     return []
