@@ -25,7 +25,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['deeprftv2_arch', 'deeprftv2_arch.*']),
-    package_data={'deeprftv2_arch.report': ['page.html']},
+    package_data={'deeprftv2_arch.config': ['introduction.md', 'names.json'], 'deeprftv2_arch.report': ['page.html']},
     entry_points={'console_scripts': ['deeprftv2 = deeprftv2_arch.cli.main:main']},
     python_requires='>=3.10,<3.13',
     install_requires=[
@@ -38,6 +38,7 @@ setup(
         'scikit-image>=0.22',
         'lmdb>=1.4',
         'pyyaml>=6',
+        'pydantic>=2',
         'numba>=0.60',
         'tqdm>=4.66',
         'jinja2>=3.1',

@@ -25,14 +25,14 @@ def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     train, data = options['train'], (options.get('datasets') or {}).get('train') or {}
     top = {
-        name: part
-        for name, part in options.items()
-        if name in ('model_type', 'scale') or name.startswith('network_')
+        name: part for name, part in options.items() if name in ('model_type', 'scale') or name.startswith('network_')
     }
     parts = {
         **unchanging(RunOptions, top),
         'train': unchanging(DeblurTrainOptions, train),
-        'datasets': {'train': {k: v for k, v in unchanging(dataset_section(data.get('type')), data).items() if k != 'phase'}},
+        'datasets': {
+            'train': {k: v for k, v in unchanging(dataset_section(data.get('type')), data).items() if k != 'phase'}
+        },
     }
     record = {key: value for key, value in _flat(parts) if value is not None}
     scheduler = train.get('scheduler') or {}

@@ -122,7 +122,7 @@ class Checker:
             return
         kind = self._registered('dataset', (*path, 'type'), data.get('type'))
         section = DatasetOptions if kind is None else kind.section(DatasetOptions)
-        is_staged = self.is_deblur and self.value('train', 'stages')
+        is_staged = self.is_deblur and (self.value('train', kind=Mapping) or {}).get('stages') is not None
         run = ('staged' if is_staged else 'train') if path[-1] == 'train' else 'test'
         self._check_section(section, data, path, reader=self._reader(kind), run=run)
 

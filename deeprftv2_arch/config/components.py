@@ -1,6 +1,6 @@
 """What an option file may name, and the arguments of what it names: from BasicSR's registries, or from `names.json`.
 
-`names.json` is the same, written by ``deeprftv2 options --write``, so that a mistake is told before torch and BasicSR
+`names.json` is the same, printed by ``deeprftv2 options --names``, so that a mistake is told before torch and BasicSR
 are imported, which takes seconds. It only counts as long as the sources that it was made from are those installed.
 """
 
@@ -14,11 +14,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Literal  # noqa: F401: annotations of arguments name Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import create_model
 
@@ -45,11 +45,14 @@ COMMON_ARGUMENTS = {
 ARGUMENTS = r'^ {4}(\w+(?:,\s+\w+)*)(?: \([^)]*\))?: (.*(?:\n {5,}.*)*)'
 """An entry of `Args`: one or several names, perhaps a type in brackets, the meaning."""
 
-PLAIN = {'int', 'float', 'bool', 'str', 'None', 'list', 'dict', 'Sequence', 'Mapping', 'Literal', 'Any'}
-"""What annotations of arguments are made of that option files can have values of."""
+PLAIN = {'None', *(kind.__name__ for kind in (int, float, bool, str, list, dict, Sequence, Mapping, Literal, Any))}
+"""What annotations of arguments are made of that option files can have values of, by names that this module has too."""
 
 NUMBERS = {'lr': 'float', 'betas': 'list[float]', 'weight_decay': 'float', 'momentum': 'float', 'eps': 'float'}
 """Arguments of `torch.optim`, which takes tensors too."""
+
+METHODS = ('setup_optimizers', 'setup_schedulers')
+"""Methods of models: where they are BasicSR's, what they read is known."""
 
 NAMES = Path(__file__).with_name('names.json')
 OURS = 'deeprftv2_arch.'
@@ -66,9 +69,9 @@ class Argument:
         required: Whether it has no default.
     """
 
-    kind: str
-    meaning: str
-    required: bool
+    kind: str = 'Any'
+    meaning: str = ''
+    required: bool = False
     default: Any = None
 
 
@@ -163,7 +166,9 @@ def dataset_section(name: str | None) -> type[DatasetOptions]:
     """The section of a registered data set; that of any data set where its class declares none."""
     from basicsr.utils.registry import DATASET_REGISTRY
 
-    return getattr(DATASET_REGISTRY.get(name), 'Options', DatasetOptions) if name in DATASET_REGISTRY else DatasetOptions
+    return (
+        getattr(DATASET_REGISTRY.get(name), 'Options', DatasetOptions) if name in DATASET_REGISTRY else DatasetOptions
+    )
 
 
 def names_on_file() -> Catalogue | None:
@@ -171,21 +176,29 @@ def names_on_file() -> Catalogue | None:
     written = json.loads(NAMES.read_text(encoding='utf-8'))
     if written['digest'] != _digest():
         return None
-    return {kind: {name: _from_json(known) for name, known in names.items()} for kind, names in written['names'].items()}
+    return {
+        kind: {name: _from_json(known) for name, known in names.items()} for kind, names in written['names'].items()
+    }
 
 
 def as_json() -> str:
     """What belongs into `names.json` for what is installed: BasicSR, torch and this package."""
     names: dict[str, dict[str, Any]] = {}
     for kind, components in registered().items():
-        known = {name: asdict(component) for name, component in sorted(components.items())}
-        names[kind] = {name: entry for name, entry in known.items() if entry['module'].startswith(INSTALLED)}
-        for entry in names[kind].values():
-            if entry['options'] and not entry['options'].startswith(f'{OURS}config.'):
-                entry['options'] = f'{__name__}:AnyArguments'  # its import takes long: judged later
-            for argument in entry['arguments'].values():
-                argument['default'] = None  # no message names it
+        installed = [item for item in sorted(components.items()) if item[1].module.startswith(INSTALLED)]
+        names[kind] = {name: _to_json(component) for name, component in installed}
     return json.dumps({'digest': _digest(), 'names': names}, indent=1) + '\n'
+
+
+def _to_json(component: Component) -> dict[str, Any]:
+    entry = {key: value for key, value in vars(component).items() if value}
+    if component.options and not component.options.startswith(f'{OURS}config.'):
+        entry['options'] = f'{__name__}:AnyArguments'  # its import takes long: judged later
+    entry['arguments'] = {
+        name: {key: value for key, value in vars(argument).items() if value and key != 'default'}
+        for name, argument in component.arguments.items()
+    }
+    return entry
 
 
 def _from_json(entry: dict[str, Any]) -> Component:
@@ -249,7 +262,7 @@ def component_of(thing: Callable[..., Any]) -> Component:
         arguments,
         any(p.kind is p.VAR_KEYWORD for p in parameters),
         f'{options.__module__}:{options.__qualname__}' if is_declared else '',
-        {method: _module_of(owners, method) for method in ('setup_optimizers', 'setup_schedulers')},
+        {method: _module_of(owners, method) for method in METHODS if hasattr(thing, method)},
     )
 
 

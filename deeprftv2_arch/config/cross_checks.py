@@ -103,7 +103,7 @@ def _check_scale(checker: Checker) -> None:
 
 
 def _check_foreign_files(checker: Checker) -> None:
-    """Check that files exist whose keys are named alike in all of BasicSR, where no section says that they are files."""
+    """Check that files exist whose keys are named alike in all of BasicSR, where no section declares them as files."""
     folders = [(path, data) for path, data, section in _datasets(checker) if not issubclass(section, PairedOptions)]
     for path, part in [*folders, (('path',), checker.value('path', kind=Mapping) or {})]:
         for key, value in part.items():
@@ -121,8 +121,9 @@ def _check_machine(checker: Checker, launcher: str) -> None:
     if launcher == 'none' and int(os.environ.get('WORLD_SIZE', 1)) > 1:
         checker.report((), f'{os.environ["WORLD_SIZE"]} processes were started for one run: add --launcher pytorch.')
     present = None if checker.early else _count_gpus()
-    if isinstance(wanted, int) and wanted > 0 and present is not None:
-        if present == 0 or (launcher == 'none' and wanted > present):
+    if isinstance(wanted, int) and present is not None:
+        usable = present if launcher == 'none' or present == 0 else wanted  # else each machine has its share
+        if wanted > usable:
             message = f'{wanted}, but this machine has {present}. Write num_gpu: auto, or 0 to use the CPU.'
             checker.report(('num_gpu',), message)
     has_no_gpu = wanted == 0 or (wanted == 'auto' and present == 0)

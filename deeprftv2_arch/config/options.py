@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -34,10 +34,11 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.fields import FieldInfo
-from typing_extensions import Self
 
 from deeprftv2_arch.config.problems import KeyPath
 from deeprftv2_arch.utils.errors import UserError
+
+Section = TypeVar('Section', bound='Options')
 
 Mistake = tuple[KeyPath, str]
 """A key, and what is wrong with it."""
@@ -77,7 +78,7 @@ class Options(BaseModel):
     similarity: ClassVar[float] = 0.6
 
     @classmethod
-    def read(cls, part: Mapping[str, Any], where: str, reader: str = '') -> Self:
+    def read(cls: type[Section], part: Mapping[str, Any], where: str, reader: str = '') -> Section:
         """Make the section from values of an option file.
 
         Args:
@@ -149,7 +150,8 @@ def problems(
         part: What stands there.
         path: Where it stands.
         reader: Name of the class that reads it, for messages.
-        run: `train`, `staged` or `test` to judge the needs of such a run and whether files exist; else those of the class alone.
+        run: `train`, `staged` or `test` to judge the needs of such a run and whether files exist; else those of the
+            class alone.
         allowed: Filled with keys that are not known but may be there, and the names of the known ones beside each.
     """
     if not isinstance(part, Mapping):
@@ -237,8 +239,13 @@ def _wrong_value(section: type[BaseModel], part: Any, path: KeyPath, item: Mappi
 
 
 def schemas(section: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of each key of a section."""
-    return section.model_json_schema().get('properties', {})
+    """The JSON schema of each key of a section; of needed keys without the null that stands for their absence."""
+    known = section.model_json_schema().get('properties', {})
+    for name, field in fields(section).items():
+        choices = [choice for choice in known[name].get('anyOf', ()) if choice != {'type': 'null'}]
+        if choices and detail(field, 'needed'):
+            known[name]['anyOf'] = choices
+    return known
 
 
 def _schema_of_entries(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -301,7 +308,7 @@ def _whole(value: Any) -> Any:
 
 
 def _height_and_width(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, list) and len(value) == 2:
         return tuple(value)
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from deeprftv2_arch.config.problems import Problem, KeyPath
+from deeprftv2_arch.config.problems import KeyPath, Problem
 from deeprftv2_arch.config.yaml_file import OptionFile, parse_value
 from deeprftv2_arch.utils.errors import UserError
 

@@ -1,7 +1,7 @@
 """Every key of an option file that this package reads or checks: type, range, default and meaning, once.
 
 From here come the check of option files, the typed values that models and data sets work with, the reference
-`docs/options.md` and the JSON schema for editors. After a change run ``deeprftv2 options --write``.
+`docs/options.md` and the JSON schema for editors. After a change: ``deeprftv2 options > docs/options.md``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
-from typing_extensions import Self
 
 from deeprftv2_arch.config.options import (
     File,
@@ -57,7 +56,9 @@ class DatasetOptions(Options, extra='allow'):
     dataset_enlarge_ratio: Positive = option(
         'Times that the data are passed in what counts as an epoch.', 1, may_change=True
     )
-    prefetch_mode: Literal['cpu', 'cuda'] | None = option('Where batches are made ready ahead of time.', may_change=True)
+    prefetch_mode: Literal['cpu', 'cuda'] | None = option(
+        'Where batches are made ready ahead of time.', may_change=True
+    )
     num_prefetch_queue: Positive = option('Batches that `prefetch_mode: cpu` holds ready.', 1, may_change=True)
     pin_memory: bool = option('Page-locked memory; `prefetch_mode: cuda` needs it.', False, may_change=True)
     persistent_workers: bool = option('Keep the reading processes from epoch to epoch.', False, may_change=True)
@@ -100,7 +101,7 @@ class PairedOptions(DatasetOptions, extra='forbid'):
         return name
 
     @model_validator(mode='after')
-    def _agree(self) -> Self:
+    def _agree(self) -> PairedOptions:
         if 'augmentation' in self.model_fields_set and self.model_fields_set & {'use_hflip', 'use_rot'}:
             raise ValueError('augmentation says what use_hflip and use_rot say. Remove it, or both of them.')
         is_lmdb = self.io_backend is not None and self.io_backend.type == 'lmdb'

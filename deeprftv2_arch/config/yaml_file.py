@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from deeprftv2_arch.config.problems import Problem, KeyPath, OptionsError
+from deeprftv2_arch.config.problems import KeyPath, OptionsError, Problem
 from deeprftv2_arch.utils.errors import UserError
 
 EXPONENT_WITHOUT_POINT = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')

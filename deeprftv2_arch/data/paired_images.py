@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 import numpy as np
 import torch
 from basicsr.utils import FileClient, get_root_logger

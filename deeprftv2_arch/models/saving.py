@@ -17,7 +17,6 @@ from deeprftv2_arch.checkpoints.resume import training_fingerprint
 from deeprftv2_arch.config.schema import DeblurOptions
 from deeprftv2_arch.evaluation.scores import better
 from deeprftv2_arch.evaluation.validation import ValidatedModel
-from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.rng import preserve_rng_state, random_state, set_random_state
 
 
