@@ -43,7 +43,7 @@ def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
         record['total batch (processes x batch_size_per_gpu x accumulate)'] = stages[0].total_batch
     else:
         # The end of the last stage may be moved; what was trained may not.
-        record['train.stages'] = [[stage.first, *stage.gt_size, stage.total_batch] for stage in stages]
+        record['train.stages'] = [[stage.first, *(stage.gt_size or ()), stage.total_batch] for stage in stages]
     return record
 
 

@@ -45,7 +45,8 @@ COMMON_ARGUMENTS = {
 ARGUMENTS = r'^ {4}(\w+(?:,\s+\w+)*)(?: \([^)]*\))?: (.*(?:\n {5,}.*)*)'
 """An entry of `Args`: one or several names, perhaps a type in brackets, the meaning."""
 
-PLAIN = {'None', *(kind.__name__ for kind in (int, float, bool, str, list, dict, Sequence, Mapping, Literal, Any))}
+_KINDS: tuple[Any, ...] = (int, float, bool, str, list, dict, Sequence, Mapping, Literal, Any)
+PLAIN = {'None', *(kind.__name__ for kind in _KINDS)}
 """What annotations of arguments are made of that option files can have values of, by names that this module has too."""
 
 NUMBERS = {'lr': 'float', 'betas': 'list[float]', 'weight_decay': 'float', 'momentum': 'float', 'eps': 'float'}
@@ -253,7 +254,7 @@ def component_of(thing: Callable[..., Any]) -> Component:
         for p in parameters
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
-    options = getattr(thing, 'Options', None)
+    options: Any = getattr(thing, 'Options', None)
     is_declared = isinstance(options, type) and issubclass(options, Options)
     return Component(
         thing.__name__,
@@ -294,5 +295,5 @@ def _kind(annotation: Any) -> str:
     return text if PLAIN.issuperset(names) else 'Any'
 
 
-def _module_of(classes: Iterable[type], method: str) -> str:
+def _module_of(classes: Iterable[Any], method: str) -> str:
     return next((owner.__module__ for owner in classes if method in vars(owner)), '')

@@ -36,6 +36,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from deeprftv2_arch.config.problems import KeyPath
+from deeprftv2_arch.config.yaml_file import is_number_as_text, number_as_text
 from deeprftv2_arch.utils.errors import UserError
 
 Section = TypeVar('Section', bound='Options')
@@ -62,7 +63,10 @@ def option(
         may_change: Whether a resumed training may have another value; of a key with keys of its own, which of these.
         alias: Its name in the option file, if that is not the name of the field.
     """
-    details = {'needed': needed, 'may_change': may_change if isinstance(may_change, bool) else list(may_change)}
+    details: dict[str, Any] = {
+        'needed': needed,
+        'may_change': may_change if isinstance(may_change, bool) else list(may_change),
+    }
     return Field(... if needed == 'always' else default, alias=alias, description=meaning, json_schema_extra=details)
 
 
@@ -158,12 +162,14 @@ def problems(
         yield path, f'expected keys of its own, got {as_yaml(part)}.'
         return
     yield from _wrong_keys(section, part, path, reader, run, {} if allowed is None else allowed)
+    wrong: dict[KeyPath, str] = {}
     try:
         section.model_validate(dict(part), context={'run': run})
     except ValidationError as error:
         for item in error.errors(include_url=False):
             if item['type'] not in ('missing', 'extra_forbidden', 'invalid_key'):
-                yield _wrong_value(section, part, path, item)
+                wrong.setdefault(*_wrong_value(section, part, path, item))
+    yield from wrong.items()  # of the branches of a union and the entries of a list one each
 
 
 _NEEDS = {
@@ -215,7 +221,8 @@ def _wrong_keys(
 
 def _wrong_value(section: type[BaseModel], part: Any, path: KeyPath, item: Mapping[str, Any]) -> Mistake:
     """Put an error of pydantic into words, at the key that it is about; in lists and unions that of the whole value."""
-    steps, wrong, schema = list(path), (path, part), {}
+    steps, wrong = list(path), (path, part)
+    schema: Mapping[str, Any] = {}
     for step in item['loc']:
         if isinstance(part, list) and isinstance(step, int):
             part = part[step]
@@ -235,7 +242,8 @@ def _wrong_value(section: type[BaseModel], part: Any, path: KeyPath, item: Mappi
     if item['type'] == 'value_error':
         return wrong[0], str(item['ctx']['error'])
     got = repr(wrong[1]) if isinstance(wrong[1], str) else as_yaml(wrong[1])
-    return wrong[0], f'expected {words(schema)}, got {got}.'
+    hint = f' {number_as_text(wrong[1])}' if is_number_as_text(wrong[1]) else ''
+    return wrong[0], f'expected {words(schema)}, got {got}.{hint}'
 
 
 def schemas(section: type[BaseModel]) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def _apply(read: OptionFile, place: str, argument: str, separator: str) -> None:
     if separator == ':' and text.strip().lower() == 'none':
         value = None
     part: Any = read.options
-    for depth, key in enumerate(path):
+    for depth, name in enumerate(path):
+        key: Any = name
         is_last = depth == len(path) - 1
         if isinstance(part, list):
             if not key.isdigit() or int(key) >= len(part):

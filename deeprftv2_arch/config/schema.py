@@ -340,5 +340,7 @@ def read_sections(section: type[DeblurOptions], opt: Mapping[str, Any], reader: 
     """
     names = ('train', 'val', 'logger') if opt['is_train'] else ('val',)
     kinds = {name: nested(section.model_fields[name]) for name in names if opt.get(name) is not None}
-    typed = {name: kind.read(opt[name], name, reader) for name, kind in kinds.items() if kind is not None}
+    typed: dict[str, Any] = {
+        name: kind.read(opt[name], name, reader) for name, kind in kinds.items() if kind is not None
+    }
     return section.model_construct(**typed)

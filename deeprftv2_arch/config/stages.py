@@ -57,7 +57,7 @@ def read_stages(options: Mapping[str, Any]) -> tuple[Stage, ...]:
     """
     kept = ('total_iter', 'stages', 'accumulate')
     given = {key: value for key, value in options['train'].items() if key in kept}
-    train = DeblurTrainOptions.read(given, 'train')
+    train = DeblurTrainOptions.read(given, 'train', 'DeblurModel')
     data = (options.get('datasets') or {}).get('train') or {}
     processes = options.get('world_size', 1)
     for path, message in stage_mistakes(options['train'], data, train, processes):

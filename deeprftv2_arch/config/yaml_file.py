@@ -90,7 +90,7 @@ def parse_value(text: str) -> Any:
     except yaml.YAMLError as error:
         raise UserError(f'{text!r} is not a value in YAML: {" ".join(str(error).split())}.') from error
     if isinstance(value, str) and value == text.strip() and EXPONENT_WITHOUT_POINT.fullmatch(value):
-        raise UserError(_number_as_text(value))
+        raise UserError(number_as_text(value))
     return value
 
 
@@ -113,7 +113,7 @@ def _look_through(node: yaml.Node, path: KeyPath, read: OptionFile, loader: yaml
         _look_through(value, (*path, key), read, loader, above)
     is_bare_text = isinstance(node, yaml.ScalarNode) and node.style is None and node.tag == 'tag:yaml.org,2002:str'
     if is_bare_text and EXPONENT_WITHOUT_POINT.fullmatch(node.value):
-        read.problems.append(read.problem(path, _number_as_text(node.value)))
+        read.problems.append(read.problem(path, number_as_text(node.value)))
 
 
 def _children(node: yaml.Node, loader: yaml.SafeLoader) -> Iterator[tuple[str, yaml.Node, int]]:
@@ -125,7 +125,13 @@ def _children(node: yaml.Node, loader: yaml.SafeLoader) -> Iterator[tuple[str, y
             yield str(number), value, value.start_mark.line + 1
 
 
-def _number_as_text(value: str) -> str:
+def is_number_as_text(value: Any) -> bool:
+    """Whether a value is text to YAML 1.1, but likely meant as a number: `1e-3`."""
+    return isinstance(value, str) and EXPONENT_WITHOUT_POINT.fullmatch(value) is not None
+
+
+def number_as_text(value: str) -> str:
+    """Say how to write such a number."""
     number = f'{float(value):.1e}' if float(f'{float(value):.1e}') == float(value) else repr(float(value))
     return f"YAML takes {value} for text. Write {number}; or '{value}', if text is meant."
 
@@ -138,7 +144,7 @@ def _syntax(error: yaml.YAMLError, read: OptionFile) -> Problem:
         problem = 'a tab stands where YAML wants spaces'
     elif 'could not determine a constructor for the tag' in problem:
         problem = f'the tag {problem.split(" tag ")[-1]} would make an object of Python, which option files may not'
-    elif mark and getattr(error, 'context', None):
-        problem = f'{problem} ({error.context}, line {error.context_mark.line + 1})' if error.context_mark else problem
+    elif isinstance(error, yaml.MarkedYAMLError) and error.context and error.context_mark:
+        problem = f'{problem} ({error.context}, line {error.context_mark.line + 1})'
     column = f', column {mark.column + 1}' if mark else ''
     return Problem((), f'not YAML{column}: {" ".join(problem.split())}.', f'{read.name}:{line}', line)

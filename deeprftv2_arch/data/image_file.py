@@ -74,7 +74,10 @@ def _is_transparent(data: bytes) -> bool:
     has_alpha = data.startswith(_PNG_SIGNATURE) and data[_PNG_COLOUR_TYPE] & 4
     if not has_alpha:
         return False
-    alpha = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., -1]
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        return False
+    alpha = image[..., -1]
     return int(alpha.min()) < np.iinfo(alpha.dtype).max
 
 

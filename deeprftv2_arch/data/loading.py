@@ -14,13 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from deeprftv2_arch.config.schema import DatasetOptions
 from deeprftv2_arch.config.stages import read_stages
+from deeprftv2_arch.data.contracts import SampledDataset, SizedDataset
 from deeprftv2_arch.data.sampling import EpochSampler, Sample, SampleOrder
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.rng import preserve_rng_state
 
 
 def build_training_loader(
-    dataset: Dataset, options: Mapping[str, Any], done: int = 0
+    dataset: SizedDataset, options: Mapping[str, Any], done: int = 0
 ) -> tuple[DataLoader, EpochSampler]:
     """Build the loader of one process: each batch is the process's share of one step of the optimizer.
 
@@ -46,8 +47,8 @@ def build_training_loader(
     sampler = EpochSampler(order, options['rank'], options['world_size'], done)
     # As in BasicSR: without `dist`, one process feeds all GPUs.
     workers = (data.num_worker_per_gpu or 0) * (1 if options['dist'] else max(1, options['num_gpu']))
-    settings = {
-        'dataset': dataset if _takes_samples(dataset) else SeededDataset(dataset),
+    settings: dict[str, Any] = {
+        'dataset': dataset if isinstance(dataset, SampledDataset) else SeededDataset(dataset),
         'batch_sampler': sampler,
         'num_workers': workers,
         # With a generator of its own, starting the loader draws no number from that of the training.
@@ -72,7 +73,7 @@ def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
     return f'Training data {options["datasets"]["train"]["name"]}:' + ''.join(f'\n\t{line}' for line in lines)
 
 
-def identity(dataset: Dataset) -> dict[str, Any]:
+def identity(dataset: SizedDataset) -> dict[str, Any]:
     """What must be the same for a training to be resumed: the number of images and, where known, their names."""
     names = '\n'.join(getattr(dataset, 'names', ()))
     return {'images': len(dataset), 'names': hashlib.sha256(names.encode()).hexdigest()}
@@ -84,7 +85,7 @@ class SeededDataset(Dataset):
     The numbers of the training itself, which may live in the same process, are put back after each item.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: SizedDataset) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -98,12 +99,8 @@ class SeededDataset(Dataset):
             return self.dataset[sample.index]
 
 
-def _takes_samples(dataset: Dataset) -> bool:
-    return getattr(dataset, 'takes_samples', False)
-
-
-def _check_crop(dataset: Dataset, size: tuple[int, int], kind: str) -> None:
-    if not _takes_samples(dataset):
+def _check_crop(dataset: SizedDataset, size: tuple[int, int], kind: str) -> None:
+    if not isinstance(dataset, SampledDataset):
         raise UserError(
             f'train.stages: the data set {kind} cuts one size of crops only. Use PairedDeblurDataset, or '
             'datasets.train.gt_size without stages.'

@@ -60,7 +60,7 @@ class PairedDataset(Dataset):
         self.training = _phase(opt) == 'train'
         self.scale = self.options.scale or 1
         self.symmetries = _symmetries(self.options, self.training, self.where)
-        self.pad_to = self.options.pad_to or (1, 1)
+        self.pad_to: tuple[int, int] | None = None
         self.crop_size = self.options.gt_size if self.training else None
         if self.crop_size is not None:
             self.check_crop(self.crop_size)
@@ -96,15 +96,15 @@ class PairedDataset(Dataset):
         pair = self.images.pairs[index]
         lq, gt = self.images.read(index)
         height, width = gt.shape[:2]
-        lq = _zero_pad(lq, self.pad_to)
-        item = {'lq_path': pair.lq, 'gt_path': pair.gt}
+        lq = self._padded(lq)
+        item: dict[str, Any] = {'lq_path': pair.lq, 'gt_path': pair.gt}
         if self.training:
             generator = None if seed is None else torch.Generator().manual_seed(seed)
-            gt = _zero_pad(gt, self.pad_to)
+            gt = self._padded(gt)
             size = self._crop_size(crop_size, gt, index)
             lq, gt = random_crop(lq, gt, size, scale=self.scale, generator=generator)
             lq, gt = random_symmetry(lq, gt, self.symmetries, generator=generator)
-        elif self.options.pad_to is not None:
+        elif self.pad_to is not None:
             item['pad'] = (lq.shape[0] - height, lq.shape[1] - width)
         return {'lq': to_tensor(lq), 'gt': to_tensor(gt), **item}
 
@@ -125,6 +125,9 @@ class PairedDataset(Dataset):
                 f'{self.where}: crops of gt_size {list(size)} are not square, so they cannot be turned by 90 degrees. '
                 'Set augmentation: 4, or 0.'
             )
+
+    def _padded(self, image: np.ndarray) -> np.ndarray:
+        return image if self.pad_to is None else _zero_pad(image, self.pad_to)
 
     def _crop_size(self, size: tuple[int, int] | None, gt: np.ndarray, index: int) -> tuple[int, int]:
         """The size of this sample's crop, which must fit into the image."""

@@ -44,9 +44,11 @@ class PairedDeblurDataset(PairedDataset):
     """
 
     Options = PairedDeblurOptions
+    options: PairedDeblurOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__(opt)
+        self.pad_to = self.options.pad_to
         if self.scale != 1:
             raise UserError(
                 f'{self.where}.scale: blurred and sharp images have the same size, so it must be 1 or absent.'
