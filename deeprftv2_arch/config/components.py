@@ -118,6 +118,8 @@ class Component:
         Args:
             given: Arguments that it gets from elsewhere.
         """
+        if self.options:
+            return self.section(Options)
         keys: dict[str, Any] = {}
         wanted = {'type': Argument('str', 'Its name.', True), **self.arguments}
         for number, (name, argument) in enumerate(wanted.items()):
@@ -184,11 +186,12 @@ def names_on_file() -> Catalogue | None:
 
 def as_json() -> str:
     """What belongs into `names.json` for what is installed: BasicSR, torch and this package."""
-    names: dict[str, dict[str, Any]] = {}
+    kinds = []
     for kind, components in registered().items():
         installed = [item for item in sorted(components.items()) if item[1].module.startswith(INSTALLED)]
-        names[kind] = {name: _to_json(component) for name, component in installed}
-    return json.dumps({'digest': _digest(), 'names': names}, indent=1) + '\n'
+        lines = ',\n'.join(f'{json.dumps(name)}: {json.dumps(_to_json(component))}' for name, component in installed)
+        kinds.append(f'"{kind}": {{\n{lines}\n}}')
+    return f'{{"digest": "{_digest()}",\n"names": {{{", ".join(kinds)}}}}}\n'
 
 
 def _to_json(component: Component) -> dict[str, Any]:
@@ -241,7 +244,7 @@ def component_of(thing: Callable[..., Any]) -> Component:
     """Describe a class or function by its signature and docstring."""
     owners = thing.__mro__[:-1] if inspect.isclass(thing) else (thing,)
     docs = [inspect.cleandoc(owner.__doc__ or '') for owner in owners]
-    parameters = inspect.signature(thing).parameters.values()
+    parameters, takes_all = _parameters(owners)
     meanings = argument_docs(docs)
     is_ours = thing.__module__.startswith(OURS)
     arguments = {
@@ -252,7 +255,6 @@ def component_of(thing: Callable[..., Any]) -> Component:
             None if p.default is p.empty else p.default,
         )
         for p in parameters
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     options: Any = getattr(thing, 'Options', None)
     is_declared = isinstance(options, type) and issubclass(options, Options)
@@ -261,10 +263,27 @@ def component_of(thing: Callable[..., Any]) -> Component:
         thing.__module__,
         _first_sentence(docs),
         arguments,
-        any(p.kind is p.VAR_KEYWORD for p in parameters),
+        takes_all,
         f'{options.__module__}:{options.__qualname__}' if is_declared else '',
         {method: _module_of(owners, method) for method in METHODS if hasattr(thing, method)},
     )
+
+
+def _parameters(owners: Sequence[Any]) -> tuple[list[inspect.Parameter], bool]:
+    """Find the named parameters of a function or class, and whether it takes any others.
+
+    What a class of ours takes by `**others` and hands on to a base of ours are the parameters of that base.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    takes_all = True
+    for owner in owners:
+        is_handed_on = owner is owners[0] or (owner.__module__.startswith(OURS) and '__init__' in vars(owner))
+        if takes_all and is_handed_on:
+            parameters = inspect.signature(owner).parameters.values()
+            takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+            named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+            found = {p.name: p for p in named} | found
+    return list(found.values()), takes_all
 
 
 def argument_docs(docs: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,8 @@ A registered data set or model says which section it reads by a class attribute 
 constructor: ``self.options = self.Options.read(opt, where)``. This is all that is needed for a new key, in this package
 or in another plugin: the check of option files, the reference in `docs/options.md` and the JSON schema for editors find
 the model through BasicSR's registries. Networks, losses and metrics need not do anything: their keys are the arguments
-of their constructors, and a section is made from these.
+of their constructors, and a section is made from these. One that declares `Options`, with a key `type`, is judged by
+that.
 """
 
 from __future__ import annotations

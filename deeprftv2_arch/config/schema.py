@@ -339,8 +339,10 @@ def read_sections(section: type[DeblurOptions], opt: Mapping[str, Any], reader: 
         UserError: For everything that is wrong with them.
     """
     names = ('train', 'val', 'logger') if opt['is_train'] else ('val',)
-    kinds = {name: nested(section.model_fields[name]) for name in names if opt.get(name) is not None}
-    typed: dict[str, Any] = {
-        name: kind.read(opt[name], name, reader) for name, kind in kinds.items() if kind is not None
-    }
+    typed: dict[str, Any] = {}
+    for name in names:
+        kind = nested(section.model_fields[name])
+        part = {} if name == 'train' and opt.get(name) is None else opt.get(name)
+        if kind is not None and part is not None:
+            typed[name] = kind.read(part, name, reader)
     return section.model_construct(**typed)
