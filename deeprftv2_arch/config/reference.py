@@ -111,7 +111,7 @@ def _name(name: str, needed: str) -> str:
 
 def _default(value: Any, schema: dict[str, Any]) -> str:
     takes_none = {'type': 'null'} in schema.get('anyOf', [])
-    return f'`{as_yaml(value)}`' if value is not None or takes_none else ''
+    return f'`{as_yaml(value)}`' if takes_none or value not in (None, {}) else ''
 
 
 def _plain(text: str) -> str:

@@ -328,7 +328,7 @@ class DeblurOptions(RunOptions, extra='forbid'):
 
 
 def read_sections(section: type[DeblurOptions], opt: Mapping[str, Any], reader: str) -> DeblurOptions:
-    """Read what a model works with out of all options: the sections to which BasicSR has not added keys.
+    """Read what a model works with.
 
     Args:
         section: The declaration of the whole file.
@@ -336,13 +336,14 @@ def read_sections(section: type[DeblurOptions], opt: Mapping[str, Any], reader: 
         reader: Name of the model's class, for messages.
 
     Raises:
-        UserError: For everything that is wrong with them.
+        UserError: For everything that is wrong with a section.
     """
-    names = ('train', 'val', 'logger') if opt['is_train'] else ('val',)
+    unread = () if opt['is_train'] else ('train', 'logger')
     typed: dict[str, Any] = {}
-    for name in names:
-        kind = nested(section.model_fields[name])
-        part = {} if name == 'train' and opt.get(name) is None else opt.get(name)
-        if kind is not None and part is not None:
-            typed[name] = kind.read(part, name, reader)
+    for name, field in section.model_fields.items():
+        kind, value = nested(field), opt.get(name)
+        if name == 'path' and kind is not None and value is not None:
+            value = {key: entry for key, entry in value.items() if key in kind.model_fields}  # BasicSR has added keys
+        if name in opt and name not in unread:
+            typed[name] = value if kind is None or value is None else kind.read(value, name, reader)
     return section.model_construct(**typed)

@@ -78,7 +78,7 @@ def _is_transparent(data: bytes) -> bool:
     if image is None:
         return False
     alpha = image[..., -1]
-    return int(alpha.min()) < np.iinfo(alpha.dtype).max
+    return int(alpha.min()) < FULL_SCALE[alpha.dtype]
 
 
 def _check_values(image: np.ndarray, name: str) -> None:

@@ -88,7 +88,7 @@ class DeblurModel(CheckpointedModel):
     def init_training_settings(self) -> None:
         """Build losses, optimizer, schedule and, if asked for, the running mean of the weights."""
         options, train = self.opt['train'], self.options.train
-        assert train is not None  # `read_sections` reads it for every training
+        assert train is not None  # of every training; this is for type checkers
         self.net_g.train()
         self.returns_all = 'return_all' in inspect.signature(self.get_bare_model(self.net_g).forward).parameters
         self.criteria = {
