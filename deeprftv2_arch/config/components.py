@@ -177,8 +177,11 @@ def dataset_section(name: str | None) -> type[DatasetOptions]:
 def names_on_file() -> Catalogue | None:
     """The same from `names.json`; None if the sources have changed since it was written."""
     written = json.loads(NAMES.read_text(encoding='utf-8'))
-    if written['digest'] != _digest():
-        return None
+    try:
+        if written['digest'] != _digest():
+            return None
+    except metadata.PackageNotFoundError:
+        return None  # torch is not installed, which its import will say
     return {
         kind: {name: _from_json(known) for name, known in names.items()} for kind, names in written['names'].items()
     }
@@ -211,14 +214,16 @@ def _from_json(entry: dict[str, Any]) -> Component:
 
 
 def _digest() -> str:
-    """A checksum of the source files that register names, and the version of torch."""
+    """Sum up the version of torch, the files of BasicSR that may register names, and those of ours that do."""
     digest = hashlib.sha256(metadata.version('torch').partition('+')[0].encode())
     for package in ('basicsr', 'deeprftv2_arch'):
         spec = importlib.util.find_spec(package)
         root = Path(spec.origin or '').parent if spec else Path()
         for folder in REGISTRIES.values():
             for file in sorted(root.joinpath(folder).glob('*.py')):
-                digest.update(file.name.encode() + file.read_bytes())
+                source = file.read_bytes()
+                if package == 'basicsr' or b'_REGISTRY.register' in source:
+                    digest.update(file.name.encode() + source)
     return digest.hexdigest()
 
 
