@@ -257,7 +257,7 @@ def component_of(thing: Callable[..., Any]) -> Component:
             _kind(p.annotation) if is_ours else NUMBERS.get(p.name, 'Any'),
             meanings.get(p.name, ''),
             p.default is p.empty,
-            None if p.default is p.empty else p.default,
+            p.default if is_ours and p.default is not p.empty else None,
         )
         for p in parameters
     }

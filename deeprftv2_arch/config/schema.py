@@ -157,9 +157,7 @@ class ValOptions(Options, extra='allow'):
 class MetricOptions(Options, extra='allow'):
     similarity: ClassVar[float] = 2
     type: str = option('A registered function. The other keys are its arguments.', needed='always')
-    better: Literal['higher', 'lower'] | None = option(
-        'Which values are better; by default what the metric says itself.'
-    )
+    better: Literal['higher', 'lower'] = option('Which values are better; by default what the metric says itself.')
 
 
 class WandbOptions(Options):

@@ -31,7 +31,7 @@ def sections() -> Iterator[type[Options]]:
             yield value
 
 
-@pytest.mark.parametrize('section', sections(), ids=lambda section: section.__name__)
+@pytest.mark.parametrize('section', list(sections()), ids=lambda section: section.__name__)
 def test_every_key_has_a_meaning_and_a_default_that_fits(section):
     for name, field in fields(section).items():
         assert field.description, name
