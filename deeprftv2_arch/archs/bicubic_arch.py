@@ -9,8 +9,6 @@ from basicsr.utils.matlab_functions import imresize
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from deeprftv2_arch.nn.arguments import check_bicubic
-
 
 @ARCH_REGISTRY.register()
 class Bicubic(nn.Module):
@@ -36,7 +34,8 @@ class Bicubic(nn.Module):
 
     def __init__(self, upscale: int, **_ignored: Any) -> None:
         super().__init__()
-        check_bicubic(upscale)
+        if upscale < 1:
+            raise ValueError(f'upscale must be at least 1, got {upscale}')
         self.upscale = upscale
 
     def forward(self, x: Tensor) -> Tensor:
