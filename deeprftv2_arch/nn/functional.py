@@ -49,21 +49,21 @@ def simple_gate(x: Tensor) -> Tensor:
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``weight @ x + bias`` at every pixel: x (N, C, H, W), weight (K, C), bias (K,) or None -> (N, K, H, W)."""
+    """Compute ``weight @ x + bias`` at every pixel, (N, C, H, W) -> (N, K, H, W): weight (K, C), bias (K,) or None."""
     if fused.runs(x):
         return fused.linear(x, weight, bias)
     return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
-    """``layer(x)`` over the channels of a map: (N, C, H, W) -> (N, K, H, W)."""
+    """Compute ``layer(x)`` over the channels of a map: (N, C, H, W) -> (N, K, H, W)."""
     if fused.runs(x) and _replaceable(layer):
         return fused.linear(x, layer.weight, layer.bias)
     return layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def pointwise_of_all(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``weight @ cat(maps) + bias`` at every pixel: maps (N, C_i, H, W), weight (K, sum of C_i) -> (N, K, H, W)."""
+    """Compute ``weight @ cat(maps) + bias`` at every pixel: maps (N, C_i, H, W), weight (K, sum of all C_i)."""
     if not fused.runs(*maps) or len(weight) % fused.LANES:
         return pointwise(torch.cat(list(maps), dim=1), weight, bias)
     # A product for each map, added to the one before: nothing is concatenated.
@@ -75,7 +75,7 @@ def pointwise_of_all(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None
 
 
 def add_pointwise(base: Tensor, x: Tensor, layer: nn.Conv2d, gain: Tensor, attention: Tensor | None = None) -> Tensor:
-    """``base + gain * layer(attention * x)``.
+    """Compute ``base + gain * layer(attention * x)``.
 
     Args:
         base: (N, K, H, W).
@@ -101,7 +101,7 @@ def add_pointwise(base: Tensor, x: Tensor, layer: nn.Conv2d, gain: Tensor, atten
 def gated_features(
     x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, depthwise: nn.Conv2d, pool: MeanPool
 ) -> tuple[Tensor, Tensor]:
-    """``gated = simple_gate(depthwise(expand(norm(x))))`` and ``pool(gated)``.
+    """Compute ``gated = simple_gate(depthwise(expand(norm(x))))`` and ``pool(gated)``.
 
     Args:
         x: (N, C, H, W).
@@ -118,7 +118,7 @@ def gated_features(
 
 
 def add_feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, project: nn.Conv2d, gain: Tensor) -> Tensor:
-    """``x + gain * project(simple_gate(expand(norm(x))))``.
+    """Compute ``x + gain * project(simple_gate(expand(norm(x))))``.
 
     Args:
         x: (N, C, H, W).
@@ -133,7 +133,15 @@ def add_feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, project: n
 
 
 def add_scan(base: Tensor, x: Tensor, norm: LayerNorm2d, scan: GatedScan, gain: Tensor | None = None) -> Tensor:
-    """``base + gain * scan(norm(x))``: base, x (N, C, H, W), gain (1, C, 1, 1) or None for one."""
+    """Compute ``base + gain * scan(norm(x))``.
+
+    Args:
+        base: (N, C, H, W).
+        x: (N, C, H, W).
+        norm: Over C channels.
+        scan: Takes (N, C, H, W) to the same.
+        gain: (1, C, 1, 1), or None for one.
+    """
     parts = norm, scan, scan.in_proj, scan.depthwise, scan.out_norm, scan.out_proj
     if not (fused.runs(x, base) and _replaceable(*parts)):
         update = scan(norm(x))
@@ -163,13 +171,13 @@ def _has_hooks(module: nn.Module) -> bool:
 
 
 def _scaled(layer: nn.Conv2d, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (K, C) and bias (K,) of ``gain * layer``."""
+    """Return weight (K, C) and bias (K,) of ``gain * layer``."""
     weight = layer.weight.flatten(1) * gain.view(-1, 1)
     return weight, gain.new_zeros(len(weight)) if layer.bias is None else layer.bias * gain.flatten()
 
 
 def _add_product(base: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``base + weight @ x + bias`` at every pixel, channels-last in memory; weight (K, C), or (N, K, C) per sample."""
+    """Compute ``base + weight @ x + bias`` at every pixel; weight (K, C), or (N, K, C) with one for each sample."""
     base = (base + bias.view(1, -1, 1, 1)).permute(0, 2, 3, 1)  # n h w k
     x = x.permute(0, 2, 3, 1).flatten(1, 2)  # n l c
     if weight.ndim == 3:

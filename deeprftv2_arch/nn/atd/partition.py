@@ -126,5 +126,5 @@ def _pixels(rows: list[range], columns: list[range], width: int) -> Tensor:
 
 
 def _distances(span: Span, window: int) -> Tensor:
-    """(queries, keys): query minus key, counted from zero."""
+    """Return (queries, keys): query minus key, counted from zero."""
     return torch.tensor(span.queries)[:, None] - torch.tensor(span.keys) + window - 1

@@ -61,7 +61,7 @@ def _check(*expected: tuple[Tensor, tuple[int, ...]]) -> None:
 def norm_expand_depthwise(
     x: Tensor, norm: LayerNorm2d, weight: Tensor, bias: Tensor | None, depthwise: nn.Conv2d, gates: bool
 ) -> tuple[Tensor, Tensor]:
-    """``activation(depthwise(weight @ norm(x) + bias))`` (N, K, H, W) and its mean over the map (N, K, 1, 1).
+    """Compute ``activation(depthwise(weight @ norm(x) + bias))`` (N, K, H, W) and its mean over the map (N, K, 1, 1).
 
     Args:
         x: (N, C, H, W).
@@ -80,7 +80,7 @@ def norm_expand_depthwise(
 
 
 def update(x: Tensor, base: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``base + weight @ x + bias`` at every pixel.
+    """Compute ``base + weight @ x + bias`` at every pixel.
 
     Args:
         x: (N, K, H, W).
@@ -97,7 +97,7 @@ def update(x: Tensor, base: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``weight @ x + bias`` at every pixel: x (N, C, H, W), weight (K, C), bias (K,) or None for zero."""
+    """Compute ``weight @ x + bias`` at every pixel: x (N, C, H, W), weight (K, C), bias (K,) or None for zero."""
     channels = len(weight)
     bias = weight.new_zeros(channels) if bias is None else bias
     _check((weight, (channels, x.shape[1])), (bias, (channels,)))
@@ -108,7 +108,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, weight: Tensor, bias: Tensor) -> Tensor:
-    """``x + weight @ simple_gate(expand(norm(x))) + bias``: x (N, C, H, W), weight (C, K), bias (C,)."""
+    """Compute ``x + weight @ simple_gate(expand(norm(x))) + bias``: x (N, C, H, W), weight (C, K), bias (C,)."""
     channels, inner = x.shape[1], weight.shape[1]
     _check((expand.weight, (2 * inner, channels, 1, 1)), (weight, (channels, inner)), (bias, (channels,)))
     expansion = _folded(norm, expand.weight.flatten(1), expand.bias)
@@ -125,7 +125,7 @@ def gated_update(
     scan_norm: nn.LayerNorm,
     weight: Tensor,
 ) -> Tensor:
-    """``base + weight @ (scan_norm(scanned) * gelu(gates @ norm(source)))`` at every pixel.
+    """Compute ``base + weight @ (scan_norm(scanned) * gelu(gates @ norm(source)))`` at every pixel.
 
     Args:
         scanned: (N, D, H, W).
@@ -147,7 +147,7 @@ def gated_update(
 
 
 def _folded(norm: LayerNorm2d, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of ``weight @ norm(x) + bias`` for the norm without its own."""
+    """Return weight and bias of ``weight @ norm(x) + bias`` for the norm without its own."""
     shift = weight @ norm.bias
     return weight * norm.weight, shift if bias is None else shift + bias
 
