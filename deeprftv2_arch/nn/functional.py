@@ -41,6 +41,10 @@ class GatedScan(nn.Module):
         """Scan (N, D, H, W) maps, without projections, norm and gate."""
         raise NotImplementedError
 
+    def gated(self, x: Tensor) -> Tensor:
+        """Do all but the last projection: (N, C, H, W) -> (N, D, H, W)."""
+        raise NotImplementedError
+
 
 def simple_gate(x: Tensor) -> Tensor:
     """Multiply the first half of the channels by the second: (N, 2C, H, W) -> (N, C, H, W)."""
@@ -142,13 +146,14 @@ def add_scan(base: Tensor, x: Tensor, norm: LayerNorm2d, scan: GatedScan, gain: 
         scan: Takes (N, C, H, W) to the same.
         gain: (1, C, 1, 1), or None for one.
     """
-    parts = norm, scan, scan.in_proj, scan.depthwise, scan.out_norm, scan.out_proj
-    if not (fused.runs(x, base) and _replaceable(*parts)):
+    if autocasts_to_half(x.device) or not (_replaceable(scan) and _replaceable(scan.out_proj)):
         update = scan(norm(x))
         return base + update if gain is None else torch.addcmul(base, gain, update)
+    weight, bias = _scaled(scan.out_proj, gain)
+    if not (fused.runs(x, base) and _replaceable(norm, scan.in_proj, scan.depthwise, scan.out_norm)):
+        return _add_product(base, scan.gated(norm(x)), weight, bias)
     features_weight, gate_weight = scan.in_proj.weight.chunk(2)
     features, _ = fused.norm_expand_depthwise(x, norm, features_weight, None, scan.depthwise, gates=False)
-    weight = scan.out_proj.weight if gain is None else gain.view(-1, 1) * scan.out_proj.weight
     return fused.gated_update(scan.scan(features), x, base, norm, gate_weight, scan.out_norm, weight)
 
 
@@ -170,20 +175,24 @@ def _has_hooks(module: nn.Module) -> bool:
     return any(hooks)
 
 
-def _scaled(layer: nn.Conv2d, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weight (K, C) and bias (K,) of ``gain * layer``."""
-    weight = layer.weight.flatten(1) * gain.view(-1, 1)
-    return weight, gain.new_zeros(len(weight)) if layer.bias is None else layer.bias * gain.flatten()
+def _scaled(layer: nn.Conv2d | nn.Linear, gain: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return weight (K, C) and bias (K,), if there is one, of ``gain * layer``."""
+    weight, bias = layer.weight.flatten(1), layer.bias
+    if gain is None:
+        return weight, bias
+    return weight * gain.view(-1, 1), None if bias is None else bias * gain.flatten()
 
 
-def _add_product(base: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _add_product(base: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute ``base + weight @ x + bias`` at every pixel; weight (K, C), or (N, K, C) with one for each sample."""
-    base = (base + bias.view(1, -1, 1, 1)).permute(0, 2, 3, 1)  # n h w k
+    if bias is not None:
+        base = base + bias.view(1, -1, 1, 1)
+    base = base.permute(0, 2, 3, 1)  # n h w k
     x = x.permute(0, 2, 3, 1).flatten(1, 2)  # n l c
     if weight.ndim == 3:
         total = torch.baddbmm(base.flatten(1, 2), x, weight.transpose(1, 2))
     else:
         # The base plus the bias is a map of its own already: without autograd the product is added in place.
-        add_product = torch.addmm if torch.is_grad_enabled() else Tensor.addmm_
+        add_product = torch.addmm if bias is None or torch.is_grad_enabled() else Tensor.addmm_
         total = add_product(base.flatten(0, 2), x.flatten(0, 1), weight.t())
     return total.view(base.shape).permute(0, 3, 1, 2)

@@ -56,10 +56,14 @@ class SelectiveScan2d(GatedScan):
         self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
     def forward(self, x: Tensor) -> Tensor:
+        return linear(self.gated(x), self.out_proj)
+
+    def gated(self, x: Tensor) -> Tensor:
+        """Project, convolve, scan, norm and gate: all but the last projection, (N, C, H, W) -> (N, D, H, W)."""
         features, gate = linear(x, self.in_proj).chunk(2, dim=1)
         scanned = self.scan(F.gelu(self.depthwise(features)))
         normed = self.out_norm(scanned.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return linear(normed * F.gelu(gate), self.out_proj)
+        return normed * F.gelu(gate)
 
     def scan(self, features: Tensor) -> Tensor:
         """Scan (N, D, H, W) maps, each window read row by row; at least in float32."""

@@ -107,9 +107,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return _channels(Update.apply(_pixels(x), None, weight, bias))[:, :channels]
 
 
-def feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute ``x + weight @ simple_gate(expand(norm(x))) + bias``: x (N, C, H, W), weight (C, K), bias (C,)."""
+def feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute ``x + weight @ simple_gate(expand(norm(x))) + bias``: x (N, C, H, W), weight (C, K), bias (C,) if any."""
     channels, inner = x.shape[1], weight.shape[1]
+    bias = weight.new_zeros(channels) if bias is None else bias
     _check((expand.weight, (2 * inner, channels, 1, 1)), (weight, (channels, inner)), (bias, (channels,)))
     expansion = _folded(norm, expand.weight.flatten(1), expand.bias)
     settings = np.float32(norm.eps), torch.is_grad_enabled()
