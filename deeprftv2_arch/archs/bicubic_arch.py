@@ -15,7 +15,7 @@ class Bicubic(nn.Module):
     """Enlarges as MATLAB's ``imresize`` does. It has no parameters and needs no checkpoint.
 
     It interpolates the RGB image of a data set, which has 8 bits, and the luma is taken of what comes out. Published
-    bicubic figures interpolate the luma, from a small image that was never rounded, and are a little lower: Set5 x2
+    bicubic values interpolate the luma, from a small image that was never rounded, and are a little lower: Set5 x2
     33.66/0.9299, where this network on small images made from the same files gives 33.68/0.9304. To see the published
     ones, run ``deeprftv2 metrics --set5 DIR``.
 
