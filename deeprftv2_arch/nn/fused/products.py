@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from deeprftv2_arch.nn.kernels.build import FLAGS
 from deeprftv2_arch.nn.kernels.simd import FLOATS, LANES, MATH, broadcast, element
 
-_WIDE = '+avx512f' in (config.CPU_FEATURES or binding.get_host_cpu_features().flatten())
+_WIDE = '+avx512f' in (getattr(config, 'CPU_FEATURES', None) or binding.get_host_cpu_features().flatten())
 # 32 registers of 16 floats take 8 rows of 48 sums beside the factors; 16 registers of 8 floats take 6 rows of 16.
 ROWS = 8 if _WIDE else 6
 _OUTER_ROWS = 8 if _WIDE else 4  # divides all numbers of channels
