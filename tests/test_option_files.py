@@ -21,8 +21,8 @@ from torchvision.models import alexnet
 from deeprftv2_arch.cli import prepare
 from deeprftv2_arch.cli.check_data import check
 from deeprftv2_arch.data import PairedDeblurDataset
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
-from deeprftv2_arch.evaluation.protocols import find_protocol
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.protocols import find_protocol
 
 SETS = ('gopro', 'hide', 'realblur', 'reds', 'dpdd')
 FILES = {path.stem: path for name in SETS for path in sorted((ROOT / 'options').glob(f't*_{name}*.yml'))}

@@ -18,8 +18,8 @@ from processes import ROOT
 
 from deeprftv2_arch.cli import prepare
 from deeprftv2_arch.cli.check_data import check
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
-from deeprftv2_arch.evaluation.protocols import find_protocol
+from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.config.protocols import find_protocol
 
 FILES = {path.stem: path for path in sorted((ROOT / 'options').glob('*_sr_*.yml'))}
 SMALL = {'num_gpu': 0, 'network_g.width': 8, 'network_g.depths': [1, 1], 'network_g.heads': 2, 'network_g.window': 8}

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.evaluation.protocols import ALL, Protocol
+from deeprftv2_arch.config.protocols import ALL, Protocol
 from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores
 from deeprftv2_arch.utils.atomic_file import write_atomically
 

@@ -16,7 +16,7 @@ from basicsr.utils import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
-from deeprftv2_arch.evaluation.protocols import ALL
+from deeprftv2_arch.config.protocols import ALL
 from deeprftv2_arch.metrics.info import MetricWarning
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.natural_sort import natural

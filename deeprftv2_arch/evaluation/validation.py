@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from deeprftv2_arch.distributed.signals import GracefulStop, ValidationGivenUp
 from deeprftv2_arch.evaluation import contact_sheet
-from deeprftv2_arch.evaluation.protocols import Protocol, find_protocol
+from deeprftv2_arch.config.protocols import Protocol, find_protocol
 from deeprftv2_arch.evaluation.results import DatasetResult, write_images, write_summary
 from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores, better, measure, read_groups
 from deeprftv2_arch.evaluation.tables import table
@@ -32,7 +32,7 @@ class ValidatedModel(SRModel):
 
     Keys of a data set that are read here:
 
-    * ``protocol``: the published protocol that it follows, see :mod:`deeprftv2_arch.evaluation.protocols`. Without
+    * ``protocol``: the published protocol that it follows, see :mod:`deeprftv2_arch.config.protocols`. Without
       ``val.metrics`` its metrics are measured. A test puts the paper's figures beside ours where they were measured in
       the same way.
     * ``groups``: for each group of images the file that lists it, ``{indoor: list.txt}``. A test shows its mean too.

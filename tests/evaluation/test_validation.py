@@ -18,7 +18,7 @@ from basicsr.metrics import calculate_psnr
 from deblur_models import loader
 from two_processes import in_two_processes
 
-from deeprftv2_arch.evaluation.protocols import PROTOCOLS, Protocol
+from deeprftv2_arch.config.protocols import PROTOCOLS, Protocol
 from deeprftv2_arch.metrics import psnr
 from deeprftv2_arch.utils.errors import UserError
 
@@ -53,7 +53,7 @@ def tiny_protocol(monkeypatch):
     """A protocol of four images."""
     gopro = PROTOCOLS['gopro']
     protocol = Protocol('tiny', 'Tiny', 4, 'in miniature', gopro.metrics, gopro.paper)
-    monkeypatch.setattr('deeprftv2_arch.evaluation.protocols.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
+    monkeypatch.setattr('deeprftv2_arch.config.protocols.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
     return protocol
 
 

@@ -26,7 +26,7 @@ from prepare.miniatures import (
 )
 
 from deeprftv2_arch.data.paired_deblur_dataset import PairedDeblurDataset
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare.deblurring import SETS
 
 LAYOUTS = {

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.suggest import nearest
 

@@ -7,7 +7,7 @@ import inspect
 import pytest
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.evaluation.protocols import ALL, PROTOCOLS, find_protocol
+from deeprftv2_arch.config.protocols import ALL, PROTOCOLS, find_protocol
 from deeprftv2_arch.evaluation.scores import better
 from deeprftv2_arch.utils.errors import UserError
 
