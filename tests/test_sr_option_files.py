@@ -103,7 +103,7 @@ def test_files_follow_their_protocols_and_name_their_rows(file):
     for protocol in protocols:
         assert options['val']['metrics'] == protocol.metrics
         for row in protocol.paper:
-            assert '/'.join(row.figures.values()) in header
+            assert '/'.join(row.values.values()) in header
     assert f'python basicsr/test.py -opt options/{file}.yml' in header
 
 

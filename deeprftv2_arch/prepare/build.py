@@ -13,8 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 import deeprftv2_arch
-from deeprftv2_arch.data.pairing import shorten
 from deeprftv2_arch.config.known_sets import KNOWN_SETS
+from deeprftv2_arch.data.pairing import shorten
 from deeprftv2_arch.prepare.lmdb_writer import write_lmdb
 from deeprftv2_arch.prepare.manifest import FILE, FORMAT, describe_folder, read_manifest, write_manifest
 from deeprftv2_arch.prepare.plan import Made, Outcome, Place, Plan

@@ -38,8 +38,8 @@ def test_metrics_are_handed_what_they_declare():
     sharp = torch.full((1, 3, 2, 4), 0.25)
     metrics = {'a': {'type': 'probe_unquantized', 'better': 'lower'}, 'b': {'type': 'probe_of_basicsr', 'x': 1}}
     with pytest.warns(RuntimeWarning, match='not ours'):
-        figures, remarks = measure(metrics, restored, sharp)
-    assert figures == {'a': 1.0, 'b': float(np.float32(0.1))}
+        values, remarks = measure(metrics, restored, sharp)
+    assert values == {'a': 1.0, 'b': float(np.float32(0.1))}
     assert remarks == ('measured in another way',)
     (fine, fine_sharp), (coarse, coarse_sharp) = SEEN
     assert fine.dtype == fine_sharp.dtype == np.float32
