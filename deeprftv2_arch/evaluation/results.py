@@ -94,7 +94,7 @@ class DatasetResult:
         """Yield one value beside that of each row of the paper that has it, or alone."""
         has_paper = False
         for paper in papers:
-            if published in paper.values:
+            if published is not None and published in paper.values:
                 has_paper = True
                 printed = paper.values[published]
                 difference = ours - float(printed) if self.complete else None

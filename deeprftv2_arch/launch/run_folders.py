@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -19,8 +20,8 @@ class RunFolders:
 
     LOGS = re.compile(r'.+\.(log|ya?ml|csv)|events\.out\.tfevents.*')
 
-    def __init__(self, folders: list[str | Path]) -> None:
-        self.before = {Path(folder): (Path(folder).exists(), self._archives(folder)) for folder in folders}
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self.before = {folder: (folder.exists(), self._archives(folder)) for folder in folders}
         self.options = {path: path.read_bytes() for folder in self.before for path in self._option_files(folder)}
 
     def restore(self) -> None:
@@ -44,5 +45,5 @@ class RunFolders:
         return [*folder.glob('*.yml'), *folder.glob('*.yaml')]
 
     @staticmethod
-    def _archives(folder: str | Path) -> set[Path]:
-        return set(Path(folder).parent.glob(f'{glob.escape(Path(folder).name)}_archived_*'))
+    def _archives(folder: Path) -> set[Path]:
+        return set(folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'))

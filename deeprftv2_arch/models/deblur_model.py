@@ -383,11 +383,11 @@ class DeblurModel(SRModel):
         if result.metrics:
             self._take_result(result, current_iter, tb_logger)
         if self.is_train:
-            self.history.write(current_iter)
+            self.history.write(int(current_iter))
 
     def _take_result(self, result: DatasetResult, current_iter: int | str, tb_logger: Any) -> None:
         self.metric_results = result.scores.means()
-        is_best = self.is_train and self.history.add(result, current_iter)
+        is_best = self.is_train and self.history.add(result, int(current_iter))
         self._log_validation_metric_values(current_iter, result.name, tb_logger)
         if not self.is_train:
             self.evaluator.report(result)
