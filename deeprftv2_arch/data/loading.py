@@ -60,7 +60,7 @@ def build_training_loader(
 
 
 def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
-    """What the log says about the data of a training: images, epochs and a line for each stage."""
+    """Describe the data of a training for the log: images, epochs and a line for each stage."""
     order = sampler.order
     total = order.stages[-1].last
     lines = [
@@ -72,7 +72,7 @@ def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
 
 
 def identity(dataset: Dataset) -> dict[str, Any]:
-    """What must be the same for a training to be resumed: the number of images and, where known, their names."""
+    """Return what must be the same for a training to be resumed: the number of images and, if known, their names."""
     names = '\n'.join(dataset.names) if isinstance(dataset, NamedDataset) else ''
     return {'images': len(dataset), 'names': hashlib.sha256(names.encode()).hexdigest()}
 

@@ -1,4 +1,4 @@
-"""Tests of whole data sets: the figures, what is written about them, and how processes share the work."""
+"""Tests of whole data sets: the metric values, what is written about them, and how processes share the work."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from deblur_models import loader
 from two_processes import in_two_processes
 
 from deeprftv2_arch.config.protocols import PROTOCOLS, Protocol
+from deeprftv2_arch.distributed.signals import GracefulStop
+from deeprftv2_arch.evaluation.evaluator import Evaluator, Restored
 from deeprftv2_arch.metrics import psnr
 from deeprftv2_arch.utils.errors import UserError
 
@@ -31,7 +33,7 @@ def examined(make_model, data, metrics=PSNR, network='Identity', **sections):
     return model
 
 
-def blurred_figures(folders):
+def blurred_values(folders):
     return [
         calculate_psnr(cv2.imread(str(lq)), cv2.imread(str(folders.gt / lq.name)), crop_border=0)
         for lq in sorted(folders.lq.iterdir())
@@ -60,7 +62,7 @@ def tiny_protocol(monkeypatch):
 def test_identity_has_the_figures_of_the_blurred_images(make_model, write_pairs, tmp_path):
     folders = write_pairs(count=3)
     model = examined(make_model, loader(folders))
-    expected = blurred_figures(folders)
+    expected = blurred_values(folders)
     assert model.metric_results == {'psnr': pytest.approx(np.mean(expected), rel=1e-12)}
     with open(tmp_path / 'Photos.csv', newline='') as stream:
         rows = list(csv.DictReader(stream))
@@ -172,7 +174,7 @@ def test_groups_have_rows_of_their_own(make_model, write_pairs, log, tmp_path):
     (tmp_path / 'indoor.txt').write_text('000\n002\n')
     data = loader(folders, groups={'indoor': str(tmp_path / 'indoor.txt')})
     examined(make_model, data)
-    figures = blurred_figures(folders)
+    figures = blurred_values(folders)
     shown = {
         line.split('|')[2].strip(): line.split('|')[5].strip() for line in log.text.splitlines() if '| Photos' in line
     }
@@ -190,7 +192,7 @@ def test_padding_is_cut_off_before_anything_is_measured_or_saved(make_model, wri
     assert next(iter(data))['lq'].shape == (1, 3, 56, 64)
     model = make_model(is_train=False, network_g={'type': 'Identity'})
     model.validation(data, 'probe', None, save_img=True)
-    assert model.metric_results['psnr'] == pytest.approx(np.mean(blurred_figures(folders)), rel=1e-12)
+    assert model.metric_results['psnr'] == pytest.approx(np.mean(blurred_values(folders)), rel=1e-12)
     saved = cv2.imread(str(tmp_path / 'visualization' / 'Photos' / '000_probe.png'))
     np.testing.assert_array_equal(saved, cv2.imread(str(folders.lq / '000.png')))
 
@@ -253,6 +255,22 @@ def test_results_that_cannot_be_written_are_one_message(make_model, write_pairs,
         examined(make_model, loader(write_pairs(count=1)))
 
 
+def test_whatever_restores_images_can_be_evaluated(write_pairs, tmp_path):
+    folders = write_pairs(count=3)
+    options = {
+        'name': 'probe',
+        'is_train': False,
+        'path': {'visualization': str(tmp_path / 'visualization')},
+        'val': {'metrics': PSNR},
+    }
+    evaluator = Evaluator(lambda batch: Restored(batch['lq'], 'not at all'), options)
+    result = evaluator.evaluate(loader(folders), GracefulStop(), save_images=True)
+    assert result.scores.means() == {'psnr': pytest.approx(np.mean(blurred_values(folders)), rel=1e-12)}
+    assert result.scores.modes == 'not at all'
+    saved = sorted(path.name for path in (tmp_path / 'visualization' / 'Photos').iterdir())
+    assert saved == ['000_probe.png', '001_probe.png', '002_probe.png']
+
+
 # Several processes
 
 
@@ -291,7 +309,7 @@ def test_two_processes_test_a_network_without_parameters(make_model, write_pairs
     folders = write_pairs(count=3)
     sections = {'is_train': False, 'network_g': {'type': 'Identity'}}
     first, _ = validate_in_two(make_model, loader(folders), tmp_path, **sections)
-    assert first['results'] == {'psnr': pytest.approx(np.mean(blurred_figures(folders)), rel=1e-12)}
+    assert first['results'] == {'psnr': pytest.approx(np.mean(blurred_values(folders)), rel=1e-12)}
     with open(tmp_path / 'Photos.csv', newline='') as stream:
         assert [Path(row['image']).name for row in csv.DictReader(stream)] == ['000.png', '001.png', '002.png']
 
