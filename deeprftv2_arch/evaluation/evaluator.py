@@ -44,6 +44,15 @@ Restore = Callable[[Mapping[str, Any]], Restored]
 """Restores a batch of one image: ``lq``, (1, 3, H, W) in [0, 1], and what else the data set gives."""
 
 
+class _Walk(NamedTuple):
+    """What is to be done with every image of a data set."""
+
+    dataset: Mapping[str, Any]
+    metrics: Metrics
+    label: int | str
+    save_images: bool
+
+
 class Evaluator:
     """Evaluates on whole data sets.
 
@@ -102,6 +111,7 @@ class Evaluator:
         if len(dataloader) == 0:
             raise UserError(f'The data set {name!r} holds no images to validate on.')
         groups = _groups(dataloader.dataset, f'{name}.groups')
+        walk = _Walk(options, metrics, label, save_images)
 
         indices, dataloader = self._share(dataloader)
         scores: list[ImageScore] = []
@@ -110,7 +120,7 @@ class Evaluator:
             with stop.raised(), self._bar(len(dataloader)) as bar:
                 for index, batch in zip(indices, dataloader, strict=True):
                     stop.check()
-                    scores.append(self._evaluate_image(index, batch, options, metrics, label, save_images))
+                    scores.append(self._evaluate_image(index, batch, walk))
                     bar.update()
         except KeyboardInterrupt:
             failure = ValidationGivenUp()
@@ -157,37 +167,29 @@ class Evaluator:
     def _bar(self, total: int) -> tqdm:
         return tqdm(total=total, unit='image', leave=False, disable=not self.shows_bar)
 
-    def _evaluate_image(
-        self,
-        index: int,
-        batch: Mapping[str, Any],
-        dataset: Mapping[str, Any],
-        metrics: Metrics,
-        label: int | str,
-        save_image: bool,
-    ) -> ImageScore:
+    def _evaluate_image(self, index: int, batch: Mapping[str, Any], walk: _Walk) -> ImageScore:
         name, gt = batch['lq_path'][0], batch.get('gt')
         restored = self.restore(batch)
         if not restored.image.isfinite().all():
             raise UserError(f'{name}: the restored image has NaN or infinite pixels. {_cause(batch)}')
         image = _without_padding(restored.image, batch)
-        if save_image:
-            self.files.write_restored(image, name, dataset, label)
+        if walk.save_images:
+            self.files.write_restored(image, name, walk.dataset, walk.label)
         if index < self.contact_sheets:
             images = [_without_padding(batch['lq'], batch), image]
             if gt is not None:
                 images.append(gt)
-            self.files.write_contact_sheet(images, name, dataset)
-        if not metrics:
+            self.files.write_contact_sheet(images, name, walk.dataset)
+        if not walk.metrics:
             return ImageScore(index, name, {}, (), restored.mode)
         if gt is None:
             raise UserError(
-                f'{dataset["name"]}: val.metrics need sharp images, and the data set has none. Remove them.'
+                f'{walk.dataset["name"]}: val.metrics need sharp images, and the data set has none. Remove them.'
             )
         if image.shape != gt.shape:
             sizes = ' and '.join(f'{each.shape[-1]} x {each.shape[-2]}' for each in (image, gt))
             raise UserError(f'{name}: the restored and the sharp image differ in size: {sizes}. Check the scale.')
-        values, remarks = measure(metrics, image, gt)
+        values, remarks = measure(walk.metrics, image, gt)
         for remark in remarks:
             get_root_logger().warning(f'{name}: {remark}.')
         return ImageScore(index, name, values, remarks, restored.mode)

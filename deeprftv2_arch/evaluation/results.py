@@ -82,25 +82,22 @@ class DatasetResult:
             images = len(self.scores.of(group))
             papers = self._paper_rows(group)
             for metric, ours in self.scores.means(group).items():
-                yield from self._measured(group, images, metric, ours, papers, published.get(metric))
+                yield from self._beside_paper(Row(group, images, metric, ours), papers, published.get(metric))
             for paper in papers:
                 for metric, printed in paper.values.items():
                     if metric not in published.values():
                         yield Row(group, images, metric, None, paper.network, printed)
 
-    def _measured(
-        self, group: str, images: int, metric: str, ours: float, papers: list[PaperRow], published: str | None
-    ) -> Iterator[Row]:
+    def _beside_paper(self, row: Row, papers: list[PaperRow], published: str | None) -> Iterator[Row]:
         """Yield one value beside that of each row of the paper that has it, or alone."""
-        has_paper = False
-        for paper in papers:
-            if published is not None and published in paper.values:
-                has_paper = True
-                printed = paper.values[published]
-                difference = ours - float(printed) if self.complete else None
-                yield Row(group, images, metric, ours, paper.network, printed, difference)
-        if not has_paper:
-            yield Row(group, images, metric, ours)
+        having = [paper for paper in papers if published in paper.values]
+        if published is None or row.ours is None or not having:
+            yield row
+            return
+        for paper in having:
+            printed = paper.values[published]
+            difference = row.ours - float(printed) if self.complete else None
+            yield row._replace(network=paper.network, paper=printed, difference=difference)
 
     def _paper_rows(self, group: str) -> list[PaperRow]:
         if self.protocol is None:

@@ -91,10 +91,10 @@ class DeblurModel(SRModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         if opt['is_train']:
             reject_unknown_keys(opt['train'], DEBLUR_TRAIN.names, 'train')
-        self.evaluator = Evaluator(self.restore, opt)
-        # Before the base is: it calls model_to_device.
+        # Before the base class, which calls model_to_device.
         self.precision = {phase: Precision.from_options(opt.get(phase), phase) for phase in ('train', 'val')}
         super().__init__(opt)
+        self.evaluator = Evaluator(self.restore, opt)
         self.image_names: dict[str, list[str]] = {}
         self.iteration = 0
         self.stop_request: StopRequest = GracefulStop()

@@ -59,7 +59,7 @@ def tiny_protocol(monkeypatch):
     return protocol
 
 
-def test_identity_has_the_figures_of_the_blurred_images(make_model, write_pairs, tmp_path):
+def test_identity_has_the_values_of_the_blurred_images(make_model, write_pairs, tmp_path):
     folders = write_pairs(count=3)
     model = examined(make_model, loader(folders))
     expected = blurred_values(folders)
@@ -71,7 +71,7 @@ def test_identity_has_the_figures_of_the_blurred_images(make_model, write_pairs,
     assert not list(tmp_path.glob('*.part'))
 
 
-def test_json_tells_all_that_the_figures_depend_on(make_model, write_pairs, tmp_path, monkeypatch):
+def test_json_tells_all_that_the_values_depend_on(make_model, write_pairs, tmp_path, monkeypatch):
     file, weights = tmp_path / 'options.yml', tmp_path / 'net.pth'
     file.write_text('name: probe')
     torch.save({'params': {}}, weights)
@@ -151,10 +151,10 @@ def test_table_comes_after_the_last_data_set(make_model, write_pairs, log, tmp_p
 def test_sets_of_one_protocol_stand_side_by_side(make_model, write_pairs, log, tiny_protocol):
     data = [loader(write_pairs(name), name=name, protocol='tiny') for name in ('First', 'Second')]
     model = make_model(is_train=False, network_g={'type': 'Identity'}, val={}, datasets={'test_1': {}, 'test_2': {}})
-    figures = []
+    values = []
     for dataset in data:
         model.validation(dataset, 'probe', None)
-        figures.append(model.metric_results)
+        values.append(model.metric_results)
     rows = {
         row[0]: row[1:]
         for line in log.text.splitlines()
@@ -162,11 +162,9 @@ def test_sets_of_one_protocol_stand_side_by_side(make_model, write_pairs, log, t
     }
     assert rows['psnr / ssim_3d'] == ['First', 'Second']
     assert rows['images'] == ['4', '4']
-    assert rows['ours'] == [f'{found["psnr"]:.2f} / {found["ssim_3d"]:.3f}' for found in figures]
+    assert rows['ours'] == [f'{found["psnr"]:.2f} / {found["ssim_3d"]:.3f}' for found in values]
     assert rows['DeepRFTv2-B in the paper'] == ['34.52 / 0.971'] * 2
-    assert rows['difference'] == [
-        f'{found["psnr"] - 34.52:+.2f} / {found["ssim_3d"] - 0.971:+.3f}' for found in figures
-    ]
+    assert rows['difference'] == [f'{found["psnr"] - 34.52:+.2f} / {found["ssim_3d"] - 0.971:+.3f}' for found in values]
 
 
 def test_groups_have_rows_of_their_own(make_model, write_pairs, log, tmp_path):
@@ -174,11 +172,11 @@ def test_groups_have_rows_of_their_own(make_model, write_pairs, log, tmp_path):
     (tmp_path / 'indoor.txt').write_text('000\n002\n')
     data = loader(folders, groups={'indoor': str(tmp_path / 'indoor.txt')})
     examined(make_model, data)
-    figures = blurred_values(folders)
+    values = blurred_values(folders)
     shown = {
         line.split('|')[2].strip(): line.split('|')[5].strip() for line in log.text.splitlines() if '| Photos' in line
     }
-    assert shown == {'indoor': f'{(figures[0] + figures[2]) / 2:.4f}', 'all': f'{np.mean(figures):.4f}'}
+    assert shown == {'indoor': f'{(values[0] + values[2]) / 2:.4f}', 'all': f'{np.mean(values):.4f}'}
     with open(tmp_path / 'Photos.csv', newline='') as stream:
         assert [row['group'] for row in csv.DictReader(stream)] == ['indoor', '', 'indoor']
     (tmp_path / 'indoor.txt').write_text('nowhere')
@@ -221,7 +219,7 @@ def test_image_that_cannot_be_aligned_is_named_and_counted(make_model, write_pai
     assert remarks == {'ECC found no alignment; compared unaligned': 1}
 
 
-def test_best_figures_of_a_training_know_their_direction(make_model, write_pairs):
+def test_best_values_of_a_training_know_their_direction(make_model, write_pairs):
     model = make_model(val={'metrics': {**PSNR, 'mae': {'type': 'calculate_mae'}}})
     data = loader(write_pairs(count=2))
     model.validation(data, 1, None)

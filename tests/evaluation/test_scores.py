@@ -1,4 +1,4 @@
-"""Figures of images, their means, and who belongs to which group."""
+"""Metric values of images, their means, and who belongs to which group."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def test_better_is_read_from_options_then_metric_then_taken_for_higher():
     assert better({'type': 'probe_of_basicsr'}) == 'higher'
 
 
-def scores(*figures, groups=None):
+def scores(*values, groups=None):
     images = [
-        ImageScore(index, str(index), {'psnr': figure}, ('odd',) * (index % 2), f'mode {index // 2}')
-        for index, figure in enumerate(figures)
+        ImageScore(index, str(index), {'psnr': value}, ('odd',) * (index % 2), f'mode {index // 2}')
+        for index, value in enumerate(values)
     ]
     return Scores(images, groups or {})
 
