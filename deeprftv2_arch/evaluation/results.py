@@ -144,7 +144,7 @@ class DatasetResult:
             'images': len(self.scores.images),
             'expected_images': protocol.expected_images if protocol else None,
             'metrics': {name: dict(options) for name, options in self.metrics.items()},
-            'figures': [{key: _finite(value) for key, value in row._asdict().items()} for row in self.rows()],
+            'figures': [_row_as_json(row) for row in self.rows()],
             'remarks': self.scores.remarks,
         }
 
@@ -222,8 +222,10 @@ def _version(package: str) -> str:
     return str(importlib.import_module(package).__version__)
 
 
-def _finite(value: Any) -> Any:
-    """Replace infinity, the PSNR of equal images, which JSON lacks."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+def _row_as_json(row: Row) -> dict[str, Any]:
+    content = row._asdict()
+    for key in ('ours', 'difference'):
+        # JSON has no infinity, which is the PSNR of equal images.
+        if content[key] is not None and not math.isfinite(content[key]):
+            content[key] = str(content[key])
+    return content

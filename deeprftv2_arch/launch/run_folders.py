@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 
 class RunFolders:
@@ -21,29 +22,44 @@ class RunFolders:
     LOGS = re.compile(r'.+\.(log|ya?ml|csv)|events\.out\.tfevents.*')
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        self.before = {folder: (folder.exists(), self._archives(folder)) for folder in folders}
-        self.options = {path: path.read_bytes() for folder in self.before for path in self._option_files(folder)}
+        self._before = [
+            _Before(folder, folder.exists(), _archives(folder), _option_files(folder)) for folder in folders
+        ]
 
     def restore(self) -> None:
         """Remove folders that are new and hold nothing but logs and options, and undo their archiving.
 
         Where a run was to be resumed, its options are those of before.
         """
-        for folder, (existed, archives_before) in self.before.items():
-            archived = self._archives(folder) - archives_before
-            is_new = folder.is_dir() and (archived or not existed)
-            if is_new and all(file.is_dir() or self.LOGS.fullmatch(file.name) for file in folder.rglob('*')):
+        for before in self._before:
+            folder = before.folder
+            archived = _archives(folder) - before.archives
+            is_new = folder.is_dir() and (archived or not before.existed)
+            if is_new and self._holds_only_logs(folder):
                 shutil.rmtree(folder)
                 if archived:
                     archived.pop().rename(folder)
-            for path in self._option_files(folder):
-                if path in self.options:
-                    path.write_bytes(self.options[path])
+            for path, content in before.options.items():
+                if path.exists():
+                    path.write_bytes(content)
 
-    @staticmethod
-    def _option_files(folder: Path) -> list[Path]:
-        return [*folder.glob('*.yml'), *folder.glob('*.yaml')]
+    def _holds_only_logs(self, folder: Path) -> bool:
+        return all(file.is_dir() or self.LOGS.fullmatch(file.name) for file in folder.rglob('*'))
 
-    @staticmethod
-    def _archives(folder: Path) -> set[Path]:
-        return set(folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'))
+
+class _Before(NamedTuple):
+    """A folder before the run."""
+
+    folder: Path
+    existed: bool
+    archives: set[Path]
+    options: dict[Path, bytes]
+
+
+def _archives(folder: Path) -> set[Path]:
+    return set(folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'))
+
+
+def _option_files(folder: Path) -> dict[Path, bytes]:
+    files = [*folder.glob('*.yml'), *folder.glob('*.yaml')]
+    return {path: path.read_bytes() for path in files}

@@ -6,11 +6,14 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deeprftv2_arch.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Points = Sequence[tuple[int, float]]
 
@@ -65,13 +68,7 @@ def draw_curves(series: Mapping[str, Points], *, logarithmic: bool = False, smoo
         figure = Figure(figsize=(5.2, 2.6), layout='constrained')
         axes = figure.add_subplot()
         for (name, points), colour in zip(finite.items(), cycle(_COLOURS)):
-            x, y = np.array(points, dtype=float).reshape(-1, 2).T
-            if smooth and len(y) > _LONG:
-                axes.plot(x, y, color=colour, alpha=0.25, linewidth=0.8)
-                axes.plot(x, _running_mean(y, len(y) // 25), color=colour, linewidth=1.6, label=name)
-            else:
-                marker = '' if len(y) > _LONG else '.'
-                axes.plot(x, y, color=colour, linewidth=1.6, label=name, marker=marker)
+            _draw(axes, points, name, colour, smooth)
         if logarithmic and all(y > 0 for y in all_values):
             axes.set_yscale('log')
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -83,6 +80,17 @@ def draw_curves(series: Mapping[str, Points], *, logarithmic: bool = False, smoo
         figure.savefig(svg, format='svg', transparent=True, metadata={'Date': None})
     text = svg.getvalue()
     return text[text.index('<svg') :]
+
+
+def _draw(axes: Axes, points: Points, name: str, colour: str, smooth: bool) -> None:
+    x, y = np.array(points, dtype=float).reshape(-1, 2).T
+    if len(y) <= _LONG:
+        axes.plot(x, y, color=colour, linewidth=1.6, label=name, marker='.')
+    elif smooth:
+        axes.plot(x, y, color=colour, alpha=0.25, linewidth=0.8)
+        axes.plot(x, _running_mean(y, len(y) // 25), color=colour, linewidth=1.6, label=name)
+    else:
+        axes.plot(x, y, color=colour, linewidth=1.6, label=name)
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

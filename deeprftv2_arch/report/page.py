@@ -72,7 +72,16 @@ def _scores(values: Mapping[str, Points], better: Mapping[str, str]) -> list[Sco
 
 
 def _charts(values: Mapping[str, Points]) -> list[Chart]:
-    training = {name.removeprefix('train/'): points for name, points in values.items() if name.startswith('train/')}
+    training: dict[str, Points] = {}
+    validation: dict[str, dict[str, Points]] = {}  # by metric, then by data set
+    for name, points in values.items():
+        kind, _, rest = name.partition('/')
+        if kind == 'train':
+            training[rest] = points
+        elif kind == 'val':
+            dataset, metric = rest.split('/', 1)
+            validation.setdefault(metric, {})[dataset] = points
+
     terms = [name for name in training if name.startswith('l_') and name != 'l_total']
     charts = [
         _chart('Total loss', training, ['l_total'], logarithmic=True),
@@ -81,11 +90,10 @@ def _charts(values: Mapping[str, Points]) -> list[Chart]:
         _chart('Norm of the gradient', training, ['grad_norm'], logarithmic=True),
         _chart('Images per second', training, ['images_per_second']),
     ]
-    validation = [name.split('/', 2)[1:] for name in values if name.startswith('val/')]
-    for metric in dict.fromkeys(metric for _, metric in validation):
-        series = {dataset: values[f'val/{dataset}/{name}'] for dataset, name in validation if name == metric}
-        charts.append(Chart(f'Validation: {metric}', draw_curves(series)))
-    return [chart for chart in charts if chart is not None]
+    drawn = [chart for chart in charts if chart is not None]
+    for metric, series in validation.items():
+        drawn.append(Chart(f'Validation: {metric}', draw_curves(series)))
+    return drawn
 
 
 def _chart(title: str, values: Mapping[str, Points], names: list[str], **style: bool) -> Chart | None:
