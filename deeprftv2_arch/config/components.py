@@ -249,7 +249,7 @@ def component_of(thing: Callable[..., Any]) -> Component:
     """Describe a class or function by its signature and docstring."""
     owners = thing.__mro__[:-1] if inspect.isclass(thing) else (thing,)
     docs = [inspect.cleandoc(owner.__doc__ or '') for owner in owners]
-    parameters, takes_all = _parameters(owners)
+    parameters = inspect.signature(thing).parameters.values()
     meanings = argument_docs(docs)
     is_ours = thing.__module__.startswith(OURS)
     arguments = {
@@ -260,6 +260,7 @@ def component_of(thing: Callable[..., Any]) -> Component:
             p.default if is_ours and p.default is not p.empty else None,
         )
         for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     options: Any = getattr(thing, 'Options', None)
     is_declared = isinstance(options, type) and issubclass(options, Options)
@@ -268,27 +269,10 @@ def component_of(thing: Callable[..., Any]) -> Component:
         thing.__module__,
         _first_sentence(docs),
         arguments,
-        takes_all,
+        any(p.kind is p.VAR_KEYWORD for p in parameters),
         f'{options.__module__}:{options.__qualname__}' if is_declared else '',
         {method: _module_of(owners, method) for method in METHODS if hasattr(thing, method)},
     )
-
-
-def _parameters(owners: Sequence[Any]) -> tuple[list[inspect.Parameter], bool]:
-    """Find the named parameters of a function or class, and whether it takes any others.
-
-    What a class of ours takes by `**others` and hands on to a base of ours are the parameters of that base.
-    """
-    found: dict[str, inspect.Parameter] = {}
-    takes_all = True
-    for owner in owners:
-        is_handed_on = owner is owners[0] or (owner.__module__.startswith(OURS) and '__init__' in vars(owner))
-        if takes_all and is_handed_on:
-            parameters = inspect.signature(owner).parameters.values()
-            takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-            named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-            found = {p.name: p for p in named} | found
-    return list(found.values()), takes_all
 
 
 def argument_docs(docs: Sequence[str]) -> dict[str, str]:

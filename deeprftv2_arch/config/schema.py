@@ -24,16 +24,11 @@ from deeprftv2_arch.config.options import (
     nested,
     option,
 )
+from deeprftv2_arch.config.protocols import PROTOCOLS
 from deeprftv2_arch.utils.suggest import nearest
 
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')
 """Classes of `torch.optim` that an option file may name: those of BasicSR's master."""
-
-PROTOCOLS = (
-    *('gopro', 'hide', 'realblur_r', 'realblur_j', 'reds', 'dpdd'),
-    *(f'{name}_x{scale}' for scale in (2, 3, 4) for name in ('set5', 'set14', 'bsd100', 'urban100', 'manga109')),
-)
-"""Published protocols that `deeprftv2_arch.evaluation` knows."""
 
 
 # Data sets
@@ -96,8 +91,7 @@ class PairedOptions(DatasetOptions, extra='forbid'):
     @classmethod
     def _is_published(cls, name: str | None) -> str | None:
         if name is not None and name not in PROTOCOLS:
-            known = ', '.join(PROTOCOLS)
-            raise ValueError(f'there is no protocol {name!r}{nearest(name, PROTOCOLS)}. Known: {known}.')
+            raise ValueError(f'there is no protocol {name!r}{nearest(name, PROTOCOLS)}. Known: {", ".join(PROTOCOLS)}.')
         return name
 
     @model_validator(mode='after')

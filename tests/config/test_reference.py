@@ -14,7 +14,6 @@ from deeprftv2_arch.config import schema as declared
 from deeprftv2_arch.config.components import Component, registered
 from deeprftv2_arch.config.options import Options, fields, problems, schemas, words
 from deeprftv2_arch.config.reference import KINDS, editor_schema, ours, reference
-from deeprftv2_arch.evaluation.protocols import PROTOCOLS
 
 CATALOGUE = registered()
 
@@ -56,10 +55,6 @@ def test_arguments_of_ours_say_what_they_are(component: Component):
     for name, field in fields(section).items():
         assert field.description, f'{component.name}: the docstring says nothing about {name}'
         assert 'anything' not in words(schemas(section)[name]), f'{component.name}.{name}: the annotation says nothing'
-
-
-def test_published_protocols_are_those_that_can_be_named():
-    assert set(declared.PROTOCOLS) == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize('file', sorted((ROOT / 'options').glob('train_*.yml')), ids=lambda file: file.stem)
