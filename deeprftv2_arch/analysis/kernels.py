@@ -43,7 +43,7 @@ def spatial_kernels(spectrum: Tensor) -> Tensor:
 
 
 def kernel_picture(kernels: Tensor, common: Tensor | None = None) -> Tensor:
-    """One picture of the kernels of all channels.
+    """Draw one picture of the kernels of all channels.
 
     A kernel acts on a feature of any sign and scale, so each channel is taken by its modulus and brought to one scale
     before the mean over channels is taken.

@@ -7,7 +7,7 @@ import sys
 from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.config.load import read_checked, refuse_early
 from deeprftv2_arch.config.yaml_file import read_option_file
-from deeprftv2_arch.utils.console import tell
+from deeprftv2_arch.utils.console import print_error
 from deeprftv2_arch.utils.errors import UserError
 
 
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             _check(file)
         except UserError as error:
-            code = tell(error)
+            code = print_error(error)
         else:
             print(f'{file}: nothing is wrong.')
     return code

@@ -37,7 +37,7 @@ CHECKS = {
 }
 """What our networks and losses call to look at their arguments; None where the types say all."""
 
-KEEP_SIGNATURES = {'deeprftv2_arch.metrics.info.declare'}
+KEEP_SIGNATURES = {'deeprftv2_arch.metrics.info.metric_info'}
 """Decorators that hand back what they are put on."""
 
 

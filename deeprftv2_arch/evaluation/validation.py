@@ -21,7 +21,7 @@ from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores, better
 from deeprftv2_arch.evaluation.tables import table
 from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.image_write import write_picture
+from deeprftv2_arch.utils.image_write import write_image
 
 PICTURES = 3
 """Images of each data set that are shown side by side in training, unless `val.pictures` says otherwise."""
@@ -190,7 +190,7 @@ class ValidatedModel(SRModel):
                 name = data['lq_path'][0]
                 restored, sharp = self._restore(data)
                 if save_img:
-                    write_picture(tensor2img(restored), self._picture_path(name, dataset, current_iter))
+                    write_image(tensor2img(restored), self._picture_path(name, dataset, current_iter))
                 if self.is_train and index < self.opt['val'].get('pictures', PICTURES):
                     self._show(name, dataset, data, restored, sharp)
                 if metrics and sharp is None:
@@ -238,9 +238,7 @@ class ValidatedModel(SRModel):
         height, width = data['lq'].shape[-2:]
         given = data['lq'][..., : height - bottom, : width - right]
         images = [tensor2img(image) for image in (given, restored, sharp) if image is not None]
-        write_picture(
-            contact_sheet.side_by_side(images), self._shown(dataset) / f'{_name_below_root(name, dataset)}.png'
-        )
+        write_image(contact_sheet.side_by_side(images), self._shown(dataset) / f'{_name_below_root(name, dataset)}.png')
 
     def _shown(self, dataset: Mapping[str, Any]) -> Path:
         """Folder of the pictures of a data set; the report looks for them there."""

@@ -1,4 +1,4 @@
-"""What the module of a data set hands to the builder: which files are to be made of which."""
+"""The plan of a preparation: which files are to be made of which, and what became of each job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Pair(NamedTuple):
     sharp: Path
 
 
-class Made(NamedTuple):
+class OutputFile(NamedTuple):
     """A finished file.
 
     Attributes:
@@ -32,30 +32,30 @@ class Made(NamedTuple):
     bit_depth: int
 
 
-class Outcome(NamedTuple):
-    """What became of one job.
+class JobResult(NamedTuple):
+    """Result of one job.
 
     Attributes:
-        name: What the job was about, for messages.
-        made: The files that are there now.
-        written: How many of them were written just now.
+        name: Part and image that the job was about, for messages.
+        files: The files that are there now.
+        written: How many of them were written by this run.
         error: Why the job failed; empty if it did not.
-        likeness: Fingerprints of the blurred and the sharp image, where the job was asked for them.
+        thumbnails: Those of the blurred and the sharp image, where the job was asked for them.
     """
 
     name: str
-    made: tuple[Made, ...] = ()
+    files: tuple[OutputFile, ...] = ()
     written: int = 0
     error: str = ''
-    likeness: tuple[np.ndarray, np.ndarray] | None = None
+    thumbnails: tuple[np.ndarray, np.ndarray] | None = None
 
 
-class Place(NamedTuple):
-    """Where a job puts its files.
+class OutputDirs(NamedTuple):
+    """Folders that a job writes to.
 
     Attributes:
         out: The folder given as ``--out``.
-        scratch: A folder on the same file system, for files that are not finished.
+        scratch: A folder on the same file system, for unfinished files.
     """
 
     out: Path
@@ -63,7 +63,7 @@ class Place(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All that is needed to prepare a set.
+    """Everything needed to prepare a set.
 
     Attributes:
         name: The set's name on the command line.
@@ -80,7 +80,7 @@ class Plan(NamedTuple):
 
     name: str
     layout: str
-    job: Callable[[Any, Place], Outcome]
+    job: Callable[[Any, OutputDirs], JobResult]
     items: Sequence[Any]
     counts: Mapping[str, tuple[int, int | None]]
     options: Mapping[str, Any]
