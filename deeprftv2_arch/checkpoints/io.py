@@ -157,6 +157,9 @@ def pick_weights(content: Mapping[str, Any], path: str | Path, key: str | None) 
 def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """Describe how the weights in a file differ from those of a network; an empty string if they fit.
 
+    >>> mismatch({'weight': torch.ones(3, 3), 'bias': torch.ones(3)}, {'weight': torch.ones(3, 1)})
+    '1 missing: bias; 1 wrongly shaped: weight (3x1 instead of 3x3)'
+
     Args:
         expected: State dict of the network.
         found: State dict from the file.

@@ -39,6 +39,9 @@ def windows(height: int, width: int, size: int, step: int) -> list[tuple[int, in
 
     The last window of a row or column ends at the border.
 
+    >>> windows(4, 7, size=4, step=2)
+    [(0, 0), (0, 2), (0, 3)]
+
     Raises:
         ValueError: If the image is smaller than a window.
     """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -62,13 +62,19 @@ class OutputDirs(NamedTuple):
     scratch: Path
 
 
+class Job(Protocol):
+    """A function of a module, which worker processes can therefore find, that makes the files of one item."""
+
+    def __call__(self, item: Any, dirs: OutputDirs) -> JobResult: ...
+
+
 class Plan(NamedTuple):
     """Everything needed to prepare a set.
 
     Attributes:
         name: The set's name on the command line.
         layout: The layout of the download, in words.
-        job: Makes the files of one item; called in worker processes, so it must be a function of a module.
+        job: Makes the files of one item.
         items: What ``job`` is called with, one after the other.
         counts: Per part, how many images or pairs were found, and how many there are known to be.
         options: The settings that change the content of files.
@@ -80,7 +86,7 @@ class Plan(NamedTuple):
 
     name: str
     layout: str
-    job: Callable[[Any, OutputDirs], JobResult]
+    job: Job
     items: Sequence[Any]
     counts: Mapping[str, tuple[int, int | None]]
     options: Mapping[str, Any]
