@@ -1,4 +1,4 @@
-"""Every deblurring option file, with a miniature of its data set from download to metric values; and what is said of them."""
+"""Every deblurring option file, with a miniature of its data set from download to metric values, and its header."""
 
 from __future__ import annotations
 

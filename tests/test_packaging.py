@@ -97,8 +97,8 @@ def test_what_is_imported_is_required(required):
 def test_the_package_alone_is_packaged(wheel, package):
     assert package['Version'] == deeprftv2_arch.__version__
     assert package['License-Expression'] == 'Apache-2.0'
-    sources = (ROOT / 'deeprftv2_arch').rglob('*')
-    expected = {path.relative_to(ROOT).as_posix() for path in sources if path.is_file() and path.suffix != '.pyc'}
+    sources = [path for path in (ROOT / 'deeprftv2_arch').rglob('*') if path.is_file()]
+    expected = {path.relative_to(ROOT).as_posix() for path in sources if '__pycache__' not in path.parts}
     assert {name for name in wheel.namelist() if '.dist-info/' not in name} == expected
     assert 'deeprftv2_arch/py.typed' in expected
 
