@@ -239,7 +239,7 @@ def _compare_with_folder(folder: Path, keys: set[str], workers: int) -> list[str
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: print every finding, and a summary at the end.
+    """Print every finding, and a summary at the end.
 
     Returns:
         0 if nothing was found, else 1.

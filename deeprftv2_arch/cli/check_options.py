@@ -12,7 +12,11 @@ from deeprftv2_arch.utils.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command. Returns the exit code: 2 if anything is wrong with a file."""
+    """Check the files, or print the reference.
+
+    Returns:
+        The exit code: 2 if anything is wrong with a file.
+    """
     parser = command_parser(
         'options', 'Check option files, or print the reference of all keys.', '> docs/options.md', 'FILE ...'
     )
