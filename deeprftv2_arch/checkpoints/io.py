@@ -86,19 +86,11 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
     part = path.with_name(f'{path.name}.part')
     for pause in (*PAUSES, None):
         try:
-            part.touch()  # torch does not say why it cannot open a file
-            if path.suffix == '.safetensors':
-                _write_safetensors(content, part, path)
-            else:
-                torch.save(content, part)
-            _sync(part)
-            os.replace(part, path)
-            if os.name == 'posix':
-                _sync(path.parent)
+            _write_whole(content, part, path)
             return
         except (OSError, RuntimeError) as error:
-            # torch tells an error of the disk by the place in its own sources where it was met.
-            cause = error.strerror if isinstance(error, OSError) and error.strerror else 'the disk takes no more of it'
+            cause = getattr(error, 'strerror', None)  # torch names the place in its own sources instead
+            cause = cause or 'the disk takes no more of it'
             if pause is None:
                 raise cannot_write(path, cause) from error
             logging.getLogger('basicsr').warning(f'Cannot write {path}: {cause}. Next try in {pause} s.')
@@ -106,6 +98,19 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
         finally:
             with suppress(OSError):
                 part.unlink()
+
+
+def _write_whole(content: Mapping[str, Any], part: Path, path: Path) -> None:
+    """Write a file as `part`, have it on the disk, and give it its name."""
+    part.touch()  # torch does not say why it cannot open a file
+    if path.suffix == '.safetensors':
+        _write_safetensors(content, part, path)
+    else:
+        torch.save(content, part)
+    _sync(part)
+    os.replace(part, path)
+    if os.name == 'posix':
+        _sync(path.parent)
 
 
 def plain_weights(net: nn.Module) -> dict[str, Tensor]:
