@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from, and whether it is the same training."""
+"""The checkpoint that a training goes on from, and the checks that it is the same training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEEDED = {'epoch', 'iter', 'optimizers', 'schedulers'}
 
 
 def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make a training what it is, as plain values for a checkpoint.
+    """Collect the options that make a training what it is, as plain values for a checkpoint.
 
     Args:
         options: All options of a training, as BasicSR has parsed them.
@@ -27,12 +27,12 @@ def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
     top = {
         name: part for name, part in options.items() if name in ('model_type', 'scale') or name.startswith('network_')
     }
+    written = unchanging(dataset_section(data.get('type')), data)
+    written.pop('phase', None)  # BasicSR's
     parts = {
         **unchanging(RunOptions, top),
         'train': unchanging(DeblurTrainOptions, train),
-        'datasets': {
-            'train': {k: v for k, v in unchanging(dataset_section(data.get('type')), data).items() if k != 'phase'}
-        },
+        'datasets': {'train': written},
     }
     record = {key: value for key, value in _flat(parts) if value is not None}
     scheduler = train.get('scheduler') or {}
@@ -48,7 +48,7 @@ def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_state(path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the state of a training and see whether the training of these options can go on from it.
+    """Read the state of a training and check that the training of these options can go on from it.
 
     Raises:
         UserError: If the file or the weights that belong to it cannot be read, or were made by another training.
@@ -72,7 +72,7 @@ def load_state(path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def newest_state(options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
-    """The newest state of the experiment that the training can go on from; newer ones are skipped with a warning.
+    """Find the newest state that the training can go on from; newer ones that it cannot are skipped with a warning.
 
     Returns:
         Its file and its content, or None if the experiment has no state at all.
@@ -81,7 +81,8 @@ def newest_state(options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | No
         UserError: If there are states, and none of them will do.
     """
     folder = Path(options['path']['training_states'])
-    states = sorted((p for p in folder.glob('*.state') if p.stem.isdigit()), key=lambda p: int(p.stem), reverse=True)
+    states = [path for path in folder.glob('*.state') if path.stem.isdigit()]
+    states.sort(key=lambda path: int(path.stem), reverse=True)
     problems: list[UserError] = []
     for path in states:
         try:
@@ -121,14 +122,15 @@ def check_data(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None
     """
     if before is None or before == now:
         return
+    names = ' of other names' if before['images'] == now['images'] else ''
     raise UserError(
-        f'datasets.train: the training began with {before["images"]} images, and now there are {now["images"]}'
-        f'{" of other names" if before["images"] == now["images"] else ""}. Restore the data, or start a new training.'
+        f'datasets.train: the training began with {before["images"]} images, and now there are {now["images"]}{names}. '
+        'Restore the data, or start a new training.'
     )
 
 
 def _weights(iteration: int, options: Mapping[str, Any]) -> Iterator[Path]:
-    """The files that BasicSR loads with a state."""
+    """Yield the files that BasicSR loads with a state."""
     ignored = options['path'].get('ignore_resume_networks') or ()
     for name in options:
         if name.startswith('network_') and name not in ignored:
@@ -142,11 +144,11 @@ def _check_unchanged(path: Path, before: Mapping[str, Any], options: Mapping[str
     names = {}
     if 'T_max' not in (options['train'].get('scheduler') or {}):
         names['train.scheduler.T_max'] = 'train.total_iter (which train.scheduler.T_max follows)'
-    changes = [
-        f'{names.get(key, key)}: {now.get(key, "absent")} instead of {before.get(key, "absent")}'
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
+    changes = []
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            name = names.get(key, key)
+            changes.append(f'{name}: {now.get(key, "absent")} instead of {before.get(key, "absent")}')
     if changes:
         raise UserError(
             f'{path} was made with other options: {"; ".join(changes)}. Change them back; or begin a new training '
@@ -169,5 +171,7 @@ def _flat(part: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """A value in the form in which it comes back from a file."""
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    """Bring a value into the form in which it comes back from a file."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
