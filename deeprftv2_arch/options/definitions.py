@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from deeprftv2_arch.options.blur_synthesis import BLUR_KEYS
 from deeprftv2_arch.options.keys import File, Folder, Iterations, Key, Section
 
 Size = int | tuple[int, int]
@@ -77,7 +78,23 @@ PAIRED_DEBLUR_DATASET = Section(
 PAIRED_SR_DATASET = Section(
     'datasets.NAME', (*PAIRS, *LOADER), 'Small and large images, for super-resolution.', reader='PairedSRDataset'
 )
-DATASETS = {section.reader: section for section in (PAIRED_DEBLUR_DATASET, PAIRED_SR_DATASET)}
+SYNTHESIZED_BLUR_DATASET = Section(
+    'datasets.NAME',
+    (
+        *NAME_AND_TYPE,
+        Key('dataroot_gt', Folder, 'Folder of sharp photographs; its sub-folders are searched too.', needed='always'),
+        Key('scale', int, 'Copied from the top of the option file.', at_least=1),
+        Key('gt_size', Size, 'Crop in pixels: one number or `[height, width]`.', at_least=1),
+        Key('long_side', int, 'Larger photographs are reduced to this many pixels.', 1152, at_least=1),
+        Key('cache_mb', int, 'Memory for decoded photographs, for each process that reads.', 512, at_least=0),
+        Key('return_kernel', bool, 'Give the true kernel with each pair.', False),
+        *BLUR_KEYS,
+        *LOADER,
+    ),
+    'Sharp photographs that are blurred while training goes on.',
+    reader='SynthesizedBlurDataset',
+)
+DATASETS = {section.reader: section for section in (PAIRED_DEBLUR_DATASET, PAIRED_SR_DATASET, SYNTHESIZED_BLUR_DATASET)}
 """Sections of our data sets, by the name of the class."""
 
 TOOLBOX_PATH = (
