@@ -127,18 +127,16 @@ def _settings(opt: Mapping[str, Any], where: str) -> BlurSettings:
     """Read the ranges.
 
     Raises:
-        UserError: If a range ends before it begins, or all shares are zero.
+        UserError: If one cannot be, naming it.
     """
     given = {one.name: opt[one.name] for one in fields(BlurSettings) if one.name in opt}
     for name, value in given.items():
-        if isinstance(value, list | tuple):
-            if value[0] > value[1]:
-                raise UserError(f'{where}.{name}: the range {list(value)} ends before it begins.')
+        if isinstance(value, list):
             given[name] = tuple(value)
-    settings = BlurSettings(**given)
-    if not sum(getattr(settings, one.name) for one in fields(settings) if one.name.startswith('share_')):
-        raise UserError(f'{where}: every share_* is 0, so there is no blur to draw. Raise one of them.')
-    return settings
+    try:
+        return BlurSettings(**given)
+    except ValueError as error:
+        raise UserError(f'{where}.{error}') from error
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

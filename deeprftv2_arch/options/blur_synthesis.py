@@ -23,6 +23,9 @@ class BlurSettings:
 
     Lengths are in pixels of the crop; light is linear, with 1 for white. Each field's annotation says what it means and
     where its default comes from; ``docs/photographs.md`` lists them.
+
+    Raises:
+        ValueError: If a range ends before it begins or holds what cannot be, or if all shares are zero.
     """
 
     share_shake: Annotated[
@@ -72,7 +75,9 @@ class BlurSettings:
         Range, Setting('Width of its soft rim, relative to the radius.', 'own choice, by eye on real discs')
     ] = (0.1, 0.4)
     layer_share: Annotated[Range, Setting('Share of the crop that a moving object covers.', 'own choice')] = (0.15, 0.6)
-    scale: Annotated[Range, Setting('Factor by which the photograph is reduced.', 'own choice: sharper pixels')] = (
+    photograph_scale: Annotated[
+        Range, Setting('Factor by which the photograph is reduced.', 'own choice: sharper pixels')
+    ] = (
         0.5,
         1,
     )
@@ -109,6 +114,28 @@ class BlurSettings:
         Setting('Mean step between neighbouring pixels, of 255, below which another place is tried.', 'own choice'),
     ] = 4
     tries: Annotated[int, Setting('Most places that are tried; then the last is taken.', 'own choice')] = 6
+
+    def __post_init__(self) -> None:
+        for name, (kind, _) in describe_settings().items():
+            value = getattr(self, name)
+            if kind == Range and value[0] > value[1]:
+                raise ValueError(f'{name}: the range {list(value)} ends before it begins.')
+        for name in ('noise_gain', 'read_noise'):
+            least, most = getattr(self, name)
+            if least == 0 < most:
+                raise ValueError(f'{name}: a range of logarithms cannot begin at 0. Write [0, 0] for none.')
+        for name in ('photograph_scale', 'focal_length', 'defocus_radius', 'highlight_gain'):
+            if getattr(self, name)[0] <= 0:
+                raise ValueError(f'{name}: must be above 0, got {list(getattr(self, name))}.')
+        for name, most in (('photograph_scale', 1), ('layer_share', 1), ('jpeg_quality', 100)):
+            if getattr(self, name)[1] > most:
+                raise ValueError(f'{name}: must be at most {most}, got {list(getattr(self, name))}.')
+        if self.highlight_start >= 1:
+            raise ValueError(f'highlight_start: must be below 1, got {self.highlight_start}.')
+        if self.poses < 1 or self.tries < 1:
+            raise ValueError('poses and tries: must be at least 1.')
+        if not self.share_shake + self.share_rotation + self.share_defocus + self.share_layers + self.share_sharp:
+            raise ValueError('share_*: all are 0, so there is no blur to draw. Raise one of them.')
 
     @property
     def margin(self) -> int:

@@ -85,13 +85,18 @@ class Camera:
 
 def draw_camera(settings: BlurSettings, rng: np.random.Generator) -> Camera:
     """Draw a camera from the ranges."""
-    noise_gain, read_noise = (
-        float(np.exp(rng.uniform(*np.log(limits)))) for limits in (settings.noise_gain, settings.read_noise)
-    )
+    noise_gain = _draw_magnitude(settings.noise_gain, rng)
+    read_noise = _draw_magnitude(settings.read_noise, rng)
     highlight_gain = rng.uniform(*settings.highlight_gain)
     quality = round(rng.uniform(*settings.jpeg_quality))
     is_jpeg = rng.uniform() < settings.jpeg_share
     return Camera(highlight_gain, noise_gain, read_noise, quality if is_jpeg else None)
+
+
+def _draw_magnitude(limits: tuple[float, float], rng: np.random.Generator) -> float:
+    """Draw evenly in the logarithm; zero where the limits are zero."""
+    drawn = rng.uniform()
+    return limits[0] * (limits[1] / limits[0]) ** drawn if limits[0] else 0.0
 
 
 def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:

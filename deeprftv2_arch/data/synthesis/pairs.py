@@ -89,7 +89,7 @@ def cut_region(
         (*size, 3): uint8, or float32 linear light if it was reduced: light is averaged, not its sRGB values.
     """
     least = max(size[0] / photograph.shape[0], size[1] / photograph.shape[1])
-    factor = max(rng.uniform(*settings.scale), least)
+    factor = max(rng.uniform(*settings.photograph_scale), least)
     height = min(math.ceil(size[0] / factor), photograph.shape[0])
     width = min(math.ceil(size[1] / factor), photograph.shape[1])
     for _ in range(settings.tries):
