@@ -66,7 +66,7 @@ def build(
         packed = [folder for folder in databases if write_lmdb(folder, folders[folder], place)]
         described = {folder: describe_folder(out, made) for folder, made in sorted(folders.items())}
     manifest['complete'] = True
-    manifest['left_out'] += left_out
+    manifest['left_out'] += [*plan.left_out, *left_out]
     manifest['folders'] = dict(sorted({**manifest['folders'], **described}.items()))
     kept = (name for name in manifest['lmdb'] if (out / name).is_dir())
     manifest['lmdb'] = sorted({*kept, *(f'{folder}.lmdb' for folder in databases)})

@@ -10,12 +10,13 @@ from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare.build import build
 from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
 from deeprftv2_arch.prepare.files import LINKS
+from deeprftv2_arch.prepare.photos import plan_photos
 from deeprftv2_arch.prepare.srbench import plan_benchmark
 from deeprftv2_arch.prepare.sub_images import plan_sub_images
 from deeprftv2_arch.prepare.workers import default_workers
 
 SUPER_RESOLUTION = {'div2k': plan_sub_images, 'df2k': plan_sub_images, 'srbench': plan_benchmark}
-PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION}
+PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION, 'photos': plan_photos}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,8 +27,10 @@ def parser() -> argparse.ArgumentParser:
         'datasets/README.md says where each comes from. The download is never changed; an interrupted run goes on '
         'where it was when it is started again.',
     )
-    parser.add_argument('name', choices=tuple(PLANS), help='the data set')
-    parser.add_argument('--source', type=Path, required=True, help='folder of the unpacked download, or of a flat copy')
+    parser.add_argument('name', choices=tuple(PLANS), help='the data set; photos for photographs of your own')
+    parser.add_argument(
+        '--source', type=Path, required=True, help='folder of the unpacked download, of a flat copy, or of photographs'
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder to fill, such as datasets/GoPro')
     parser.add_argument('--parts', nargs='+', metavar='PART', help='only these: train, val, test; set5 and so on')
     parser.add_argument('--crops', action='store_true', help='cut training crops too (gopro, dpdd)')
