@@ -114,6 +114,21 @@ def test_paths_have_the_extent_and_the_centre_asked_for():
         assert np.abs(path.mean(axis=0)).max() < 1e-9
 
 
+def test_paths_are_walked_at_constant_speed():
+    rng = np.random.default_rng(4)
+    steps = np.diff(trajectory.draw_path(9, trajectory.draw_shake(SETTINGS, rng), rng), axis=0)
+    lengths = np.linalg.norm(steps, axis=1)
+    assert lengths == pytest.approx(lengths[0])
+
+
+def test_a_straight_path_is_a_straight_line_and_points_between_pixels_are_shared():
+    line = kernels.kernel_of_path(np.stack([np.zeros(200), np.linspace(-2, 2, 200)], axis=1))
+    assert np.count_nonzero(line.sum(axis=1)) == 1
+    assert line[2, 1:4] == pytest.approx(0.25, abs=0.005)
+    shared = kernels.kernel_of_path(np.array([[0.25, -0.5]]))
+    assert shared == pytest.approx(np.array([[0, 0, 0], [0.375, 0.375, 0], [0.125, 0.125, 0]]))
+
+
 def test_a_disc_has_its_area_and_a_soft_rim():
     sharp, soft = kernels.disc(4, 0), kernels.disc(4, 0.9)
     assert 1 / sharp[sharp.shape[0] // 2, sharp.shape[0] // 2] == pytest.approx(np.pi * 16, rel=0.02)
