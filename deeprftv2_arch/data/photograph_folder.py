@@ -79,7 +79,7 @@ def read_photograph(path: Path, long_side: int) -> np.ndarray:
     if factor < 1:
         size = (max(round(width * factor), 1), max(round(height * factor), 1))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(image[..., ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _is_image(path: Path) -> bool:

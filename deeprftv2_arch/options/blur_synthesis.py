@@ -32,7 +32,7 @@ class BlurSettings:
         float,
         Setting(
             'Share of crops blurred by one kernel of a shaken hand.',
-            'own choice; Carbajal et al. (arXiv 2209.12675) use nothing else',
+            'own choice',
         ),
     ] = 0.3
     share_rotation: Annotated[
@@ -71,9 +71,7 @@ class BlurSettings:
     ] = 1.0
     poses: Annotated[int, Setting('Most poses of the rotating camera that are averaged.', 'Blur2Seq averages 25')] = 32
     defocus_radius: Annotated[Range, Setting('Radius of the disc of an unfocused point.', 'own choice')] = (0.7, 4)
-    defocus_rim: Annotated[
-        Range, Setting('Width of its soft rim, relative to the radius.', 'own choice, by eye on real discs')
-    ] = (0.1, 0.4)
+    defocus_rim: Annotated[Range, Setting('Width of its soft rim, relative to the radius.', 'own choice')] = (0.1, 0.4)
     layer_share: Annotated[Range, Setting('Share of the crop that a moving object covers.', 'own choice')] = (0.15, 0.6)
     photograph_scale: Annotated[
         Range, Setting('Factor by which the photograph is reduced.', 'own choice: sharper pixels')

@@ -113,9 +113,9 @@ def turn(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Turn or mirror an image (H, W, C) at random: one of the eight symmetries of a square, or four of a rectangle."""
     mirror, upset, transpose = rng.integers(2, size=3)
     if mirror:
-        image = image[:, ::-1]
+        image = cv2.flip(image, 1)
     if upset:
-        image = image[::-1]
+        image = cv2.flip(image, 0)
     if transpose and image.shape[0] == image.shape[1]:
-        image = image.transpose(1, 0, 2)
-    return np.ascontiguousarray(image)
+        image = cv2.transpose(image)
+    return image
