@@ -108,7 +108,7 @@ class SynthesizedBlurDataset(Dataset):
                 f'surroundings that blur in need {needed[1]} x {needed[0]}. Remove the photograph, or lower gt_size.'
             )
         pair = draw_pair(photograph, size, self.settings, np.random.default_rng(seed))
-        item = {
+        item: dict[str, Tensor | str] = {
             'lq': _to_tensor(pair.blurred.astype(np.float32) / 255),
             'gt': _to_tensor(pair.sharp),
             'lq_path': path,

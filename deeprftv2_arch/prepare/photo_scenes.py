@@ -96,7 +96,8 @@ def choose_validation(names: Sequence[str], groups: Sequence[Sequence[int]]) -> 
     for group in sorted(groups, key=lambda group: _shuffled(names[group[0]])):
         if len(group) <= wanted - len(chosen):
             chosen.update(group)
-    return chosen or set(min(groups, key=len))
+    smallest = min(groups, key=len)
+    return chosen or set(smallest)
 
 
 def _neighbours(names: Sequence[str]) -> list[tuple[int, int]]:

@@ -110,11 +110,16 @@ def prepare_photograph(item: Photograph, place: Place) -> Outcome:
 def _write_photograph(item: Photograph, place: Place) -> Outcome:
     file = f'train/{item.stem}.jpg'
     image = read_photograph(item.path, LONG_SIDE)
-    made = Made(file, *image.shape[:2], 8)
+    height, width = image.shape[:2]
+    made = Made(file, height, width, 8)
     if is_current(place.out / file, item.path):
         return Outcome(file, (made,))
     data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
-    write_file(place, file, item.path, lambda path: path.write_bytes(data) and None)
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    write_file(place, file, item.path, write)
     return Outcome(file, (made,), 1)
 
 

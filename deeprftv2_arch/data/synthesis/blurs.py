@@ -9,7 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from deeprftv2_arch.data.synthesis.kernels import convolve, disc, kernel_of_path, trim
+from deeprftv2_arch.data.synthesis.kernels import convolve, disc, kernel_of_path
 from deeprftv2_arch.data.synthesis.trajectory import draw_path, draw_shake
 from deeprftv2_arch.data.synthesis.views import average_views, draw_views
 from deeprftv2_arch.options.blur_synthesis import BlurSettings
@@ -151,5 +151,3 @@ KINDS: dict[str, Draw] = {
     'sharp': _sharp,
 }
 """How each kind is drawn, by the name in its ``share_*``."""
-
-__all__ = ['KINDS', 'Blur', 'EvenBlur', 'Layers', 'MovingView', 'draw_blur', 'random_outline', 'trim']

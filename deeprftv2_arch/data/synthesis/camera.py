@@ -104,4 +104,5 @@ def _draw_magnitude(limits: tuple[float, float], rng: np.random.Generator) -> fl
 def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """Encode and decode an RGB uint8 image, with the chroma at half resolution as cameras have it."""
     _, data = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
