@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Python looks into this folder first, where modules of the toolbox would be found by the wrong name.
+# Python looks into this folder first, where modules of BasicSR would be found by the wrong name.
 sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve() != ROOT / 'basicsr')]
 
-from deeprftv2_arch.start import start  # noqa: E402
+from deeprftv2_arch.launch.start import start  # noqa: E402
 
 if __name__ == '__main__':
     sys.exit(start('train', root=ROOT))

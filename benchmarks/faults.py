@@ -33,9 +33,9 @@ from machine import describe
 import deeprftv2_arch  # noqa: F401
 
 # isort: split
-from deeprftv2_arch.checkpoint import read_checkpoint
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.launcher import launch
+from deeprftv2_arch.checkpoints.io import read_checkpoint
+from deeprftv2_arch.launch.run import launch
+from deeprftv2_arch.utils.errors import UserError
 
 MOMENTS = ('training', 'saving', 'validation')
 EXPERIMENT = Path('experiments', 'faults')

@@ -2,7 +2,7 @@
 
 * parity: the scan and the networks against the golden files of `tests/golden`, in float64 and float32;
 * the backends of the selective scan: time, and error against the backend `wide` in float64 on the same device;
-* forward and training step of DeepRFTv2-B and -S, and of a network of the toolbox, at 256x256 and 512x512, one image,
+* forward and training step of DeepRFTv2-B and -S, and of a network of BasicSR, at 256x256 and 512x512, one image,
   in float32, TF32, bfloat16 and channels-last memory: time, and peak memory as torch.cuda.max_memory_allocated has it;
 * the memory of a training step of B on one 256x256 patch beside the paper's.
 
@@ -26,16 +26,16 @@ from scan import NAMES, make_inputs, training
 from torch import Tensor, nn
 
 from deeprftv2_arch.archs import DeepRFTv2
+from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import published_key
 from deeprftv2_arch.models.precision import Precision, compile_network
 from deeprftv2_arch.nn.selective_scan import available_backends, selective_scan
-from deeprftv2_arch.published_keys.deeprftv2 import published_key
 
 sys.path.insert(0, str(ROOT / 'tests'))
 
 from published import TOLERANCE, distance, fill, image, load
 
 NETWORKS: dict[str, dict[str, Any]] = {'B': {}, 'S': {'block_types': [['naf'] * 3] * 2}}
-PEER = 'MSRResNet'  # of the toolbox: 3x3 convolutions of 64 channels, to which memory layout matters
+PEER = 'MSRResNet'  # of BasicSR: 3x3 convolutions of 64 channels, to which memory layout matters
 GOLDEN_SHAPES = {'B': (1, 3, 64, 64), 'S': (2, 3, 96, 80)}
 PRECISIONS = {
     'float32': Precision('benchmark', tf32=False),
@@ -204,7 +204,7 @@ def compare_precisions(plan: Plan, compiled: bool) -> bool:
 def build(name: str, plan: Plan) -> nn.Module:
     """A network of the plan on its device."""
     if name == PEER:
-        # Not at the top: the toolbox can be imported once our package has mended it.
+        # Not at the top: BasicSR can be imported once our package has patched it.
         from basicsr.archs.srresnet_arch import MSRResNet
 
         return MSRResNet(num_block=2 * max(plan.blocks)).to(plan.device)

@@ -1,4 +1,4 @@
-"""Speed of the data loader beside the toolbox's, in one run: `python benchmarks/loader.py`.
+"""Speed of the data loader beside BasicSR's, in one run: `python benchmarks/loader.py`.
 
 Both read the same pairs in turns, in the same order and with the same number of workers, and cut crops of 256 with
 flips and turns; the fastest epoch of each counts. The images are made up: noise of several scales, which as PNG takes
@@ -87,7 +87,7 @@ def options(gt: Path, lq: Path, backend: str) -> dict[str, Any]:
 
 
 def compare(title: str, section: dict[str, Any], indices: list[int], args: argparse.Namespace) -> None:
-    datasets: dict[str, Dataset] = {'ours': PairedDeblurDataset(section), 'toolbox': PairedImageDataset(section)}
+    datasets: dict[str, Dataset] = {'ours': PairedDeblurDataset(section), 'BasicSR': PairedImageDataset(section)}
 
     def epoch(name: str) -> None:
         loader = DataLoader(Subset(datasets[name], indices), batch_size=4, num_workers=args.workers)
@@ -97,7 +97,7 @@ def compare(title: str, section: dict[str, Any], indices: list[int], args: argpa
     times = fastest_in_turns(epoch, datasets, args.rounds)
     rates = {name: len(indices) / time for name, time in times.items()}
     print(
-        f'{title:28} {rates["ours"]:12.1f} {rates["toolbox"]:12.1f} {rates["ours"] / rates["toolbox"]:8.2f}', flush=True
+        f'{title:28} {rates["ours"]:12.1f} {rates["BasicSR"]:12.1f} {rates["ours"] / rates["BasicSR"]:8.2f}', flush=True
     )
 
 
@@ -122,7 +122,7 @@ def main() -> None:
         for folder in folders:
             folder.mkdir()
         databases, photographs = write_databases(folders[0], args.crops), write_folders(folders[1], args.images)
-        print(f'\n{args.workers} workers, pairs per second {"ours":>14} {"toolbox":>12} {"ratio":>8}')
+        print(f'\n{args.workers} workers, pairs per second {"ours":>14} {"BasicSR":>12} {"ratio":>8}')
         compare('LMDB of crops', *databases, args)
         compare('folder of whole photographs', *photographs, args)
         print(f'\n{PAIRS:,} pairs by name: {time_pairing(folders[2]):.2f} s')

@@ -1,7 +1,7 @@
 """Speed and memory of the super-resolution networks on the CPU, in one run: `python benchmarks/sr.py`.
 
 Needs `pip install --no-deps spandrel safetensors einops` for the published ATD. It and ours get the same weights by
-`deeprftv2_arch.convert`, with category projections of a five-hundredth: with larger ones a pixel whose two likeliest
+`deeprftv2 convert`, with category projections of a five-hundredth: with larger ones a pixel whose two likeliest
 tokens are equal but for rounding shows, as it changes the order of all others. For the comparison alone the published
 one sorts its pixels in a stable way, as ours always does. All networks run in turns on one image in float32, and the
 fastest run of each counts. The peak memory is that of a process of its own for every figure: by how much one forward
@@ -25,7 +25,7 @@ from torch import nn
 
 import deeprftv2_arch  # noqa: F401
 from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE, PEAK_MAPS
-from deeprftv2_arch.convert import to_published
+from deeprftv2_arch.cli.convert import to_published
 
 UPSCALE, WIDTH = 4, 48
 PEER = 'published ATD'

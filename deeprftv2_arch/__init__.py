@@ -3,13 +3,14 @@
 In our own launchers it is they who register, once they have looked at the option file: see `start`.
 """
 
-__version__ = '0.1.0'
+from deeprftv2_arch._version import __version__
+from deeprftv2_arch.basicsr_compat.unshadow import unshadow_basicsr
+from deeprftv2_arch.launch.start import registers_late
 
-from deeprftv2_arch.start import registers_late
-from deeprftv2_arch.uncovering import uncover_toolbox
+__all__ = ['__version__']
 
-uncover_toolbox()
+unshadow_basicsr()
 if not registers_late():
-    from deeprftv2_arch.registration import register_all
+    from deeprftv2_arch.basicsr_compat.registration import register_all
 
     register_all()

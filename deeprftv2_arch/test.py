@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from deeprftv2_arch.start import start
+from deeprftv2_arch.launch.start import start
 
 if __name__ == '__main__':
     sys.exit(start('test', root=os.getcwd()))

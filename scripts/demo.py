@@ -31,7 +31,7 @@ from demo_steps.console import say  # noqa: E402
 if __name__ == '__main__':
     say('Load PyTorch and BasicSR')
 
-import deeprftv2_arch  # noqa: E402, F401  mends the toolbox, which must come before any import of it
+import deeprftv2_arch  # noqa: E402, F401  patches BasicSR, which must come before any import of it
 
 # isort: split
 import numpy as np  # noqa: E402

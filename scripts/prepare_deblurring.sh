@@ -16,8 +16,8 @@ prepare() {  # prepare DOWNLOAD NAME FOLDER [options]
 		echo "$name: no $source, passed over"
 		return
 	fi
-	"${PYTHON:-python}" -m deeprftv2_arch.prepare "$name" --source "$source" --out "$out" "$@"
-	"${PYTHON:-python}" -m deeprftv2_arch.check "$name" --root "$out"
+	"${PYTHON:-python}" -m deeprftv2_arch prepare "$name" --source "$source" --out "$out" "$@"
+	"${PYTHON:-python}" -m deeprftv2_arch check "$name" --root "$out"
 }
 
 prepare GOPRO_Large gopro GoPro "$@"

@@ -12,8 +12,8 @@ cd "$(dirname "$0")/.."
 prepare() {  # prepare NAME SOURCE FOLDER [options]
 	name=$1 source=$2 out=datasets/$3
 	shift 3
-	"${PYTHON:-python}" -m deeprftv2_arch.prepare "$name" --source "$source" --out "$out" "$@"
-	"${PYTHON:-python}" -m deeprftv2_arch.check "$name" --root "$out"
+	"${PYTHON:-python}" -m deeprftv2_arch prepare "$name" --source "$source" --out "$out" "$@"
+	"${PYTHON:-python}" -m deeprftv2_arch check "$name" --root "$out"
 }
 
 prepare div2k "$downloads" DIV2K "$@"

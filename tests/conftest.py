@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-import deeprftv2_arch  # noqa: F401  # mends the toolbox, which must come before any import of it
+import deeprftv2_arch  # noqa: F401  # patches BasicSR, which must come before any import of it
 
 # isort: split
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs

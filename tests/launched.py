@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import yaml
-from basicsr.utils import logger as toolbox_logger
+from basicsr.utils import logger as basicsr_logger
 from processes import ROOT
 from torch import multiprocessing
 
@@ -65,7 +65,7 @@ def _launch(project: Path, kind: str, arguments: tuple[str, ...], output: Path) 
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', buffering=1, closefd=False)  # noqa: SIM115
-    toolbox_logger.initialized_logger.clear()
+    basicsr_logger.initialized_logger.clear()
     logging.getLogger('basicsr').handlers.clear()
     sys.argv = [f'basicsr/{kind}.py', *arguments]
     code = 1

@@ -1,4 +1,4 @@
-"""Processes as a user starts them, and the two toolboxes to start them with."""
+"""Processes as a user starts them, and the two builds of BasicSR to start them with."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXED = os.environ.get('DEEPRFTV2_ARCH_BASICSR_FIXED')
-"""Folder with an installation of `basicsr-fixed`, the toolbox's master: `make test` makes one."""
+"""Folder with an installation of `basicsr-fixed`, BasicSR's master: `make test` makes one."""
 
 TIMEOUT = 300
 """Seconds after which a process is taken to hang."""
 
-TOOLBOXES = [
+BASICSR_BUILDS = [
     pytest.param(None, id='basicsr'),
     pytest.param(
         FIXED,
@@ -76,7 +76,7 @@ def error_lines(process: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def stock_options(lq: Path, gt: Path, kind: str = 'train') -> dict[str, Any]:
-    """Options of a training of four iterations, or of a test, that name nothing but parts of the toolbox."""
+    """Options of a training of four iterations, or of a test, that name nothing but parts of BasicSR."""
     data = {
         'name': 'photos',
         'type': 'PairedImageDataset',

@@ -1,4 +1,4 @@
-"""What a user gets wrong, told in one line that names the file or the key: exit code 2, no traceback, nothing left."""
+"""Mistakes of a user, one line each that names the file or the key: exit code 2, no traceback, nothing left."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from basicsr.utils import logger as toolbox_logger
+from basicsr.utils import logger as basicsr_logger
 from processes import python
 
-from deeprftv2_arch.launcher import launch
+from deeprftv2_arch.launch.run import launch
 
 
 class Refusal(NamedTuple):
@@ -32,7 +32,7 @@ def train(tmp_path, monkeypatch, capsys) -> Callable[[dict[str, Any]], Refusal]:
     """Train in this process, through the launcher; return the exit code and what it printed to stderr."""
     monkeypatch.chdir(tmp_path)
     # Each run starts with the logger of a fresh process.
-    monkeypatch.setattr(toolbox_logger, 'initialized_logger', {})
+    monkeypatch.setattr(basicsr_logger, 'initialized_logger', {})
     monkeypatch.setattr(logging.getLogger('basicsr'), 'handlers', [])
 
     def run(options: dict[str, Any]) -> Refusal:

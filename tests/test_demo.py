@@ -15,6 +15,8 @@ import cv2
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = ('chelsea', 'coffee', 'rocket')
 ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1'}
@@ -78,7 +80,7 @@ def test_first_run_resumes_its_own_interruption(checkout, first_run):
     assert iterations[1] == list(range(stopped + 1, 9))
 
 
-def test_table_agrees_with_the_test_of_the_toolbox(checkout, first_run):
+def test_table_agrees_with_the_test_of_basicsr(checkout, first_run):
     table = table_of(first_run.stdout)
     assert table == table_of((checkout / 'demo' / 'quick' / 'table.md').read_text())
     assert [*table] == [*PHOTOGRAPHS, 'mean']
@@ -119,7 +121,7 @@ def test_second_run_goes_on_from_what_a_kill_left(checkout, first_run):
             torn.write_bytes(torn.read_bytes()[:1000])
     (checkout / 'demo' / 'quick' / 'comparison.png').unlink()
     (checkout / 'demo' / 'quick' / 'data.unfinished').mkdir()
-    time.sleep(1)  # the toolbox names its logs by the second
+    time.sleep(1)  # BasicSR names its logs by the second
     run = run_demo(checkout)
     assert run.returncode == 0, run.stderr
     assert resumed_at(checkout)[1:] == [4]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-import deeprftv2_arch  # noqa: F401  # mends the toolbox, which must come before any import of it
+import deeprftv2_arch  # noqa: F401  # patches BasicSR, which must come before any import of it
 
 # isort: split
 from basicsr.data import build_dataset
@@ -49,7 +49,7 @@ class TestPairs:
         assert pairs.make(RECIPE, tmp_path / 'data')
         return tmp_path / 'data'
 
-    def test_lmdb_reads_back_through_the_toolbox(self, data):
+    def test_lmdb_reads_back_through_basicsr(self, data):
         options = {
             'name': 'demo',
             'type': 'PairedImageDataset',

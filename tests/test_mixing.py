@@ -1,4 +1,4 @@
-"""Our parts beside the toolbox's own: real trainings of a few iterations, started as a user starts them."""
+"""Our parts beside BasicSR's own: real trainings of a few iterations, started as a user starts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every deblurring option file, with a miniature of its data set from download to figures; and what is said of them."""
+"""Every deblurring option file, with a miniature of its data set from download to metric values, and its header."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from prepare import miniatures
 from processes import ROOT
 from torchvision.models import alexnet
 
-from deeprftv2_arch.check import check
+from deeprftv2_arch.cli import prepare
+from deeprftv2_arch.cli.check_data import check
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.protocols import find_protocol
 from deeprftv2_arch.data import PairedDeblurDataset
-from deeprftv2_arch.known_sets import KNOWN_SETS
-from deeprftv2_arch.prepare import command as prepare
-from deeprftv2_arch.protocols import find_protocol
 
 SETS = ('gopro', 'hide', 'realblur', 'reds', 'dpdd')
 FILES = {path.stem: path for name in SETS for path in sorted((ROOT / 'options').glob(f't*_{name}*.yml'))}
@@ -120,8 +120,9 @@ def trunk(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('story', STORIES, ids=[story.train for story in STORIES])
-def test_from_the_download_to_the_figures(story, project, trunk):
+def test_from_the_download_to_the_values(story, project, trunk):
     for name in story.sets:
         assert check(name, prepared(project, name)) == []
     options = read(story.train)
@@ -187,7 +188,7 @@ def test_files_follow_their_protocol_and_name_its_rows(file):
     assert {name: options['val']['metrics'].get(name) for name in protocol.metrics} == protocol.metrics
     assert f'{protocol.expected_images:,}' in header
     for row in protocol.paper:
-        assert all(figure in header for figure in row.figures.values())
+        assert all(figure in header for figure in row.values.values())
         assert re.search(rf'{row.network}\b', header)
     assert f'python basicsr/test.py -opt options/{file}.yml' in header
 

@@ -1,4 +1,4 @@
-"""Every option file of super-resolution, with miniatures of its data from download to figures, and its header."""
+"""Every option file of super-resolution, with miniatures of its data from download to metric values, and its header."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from launched import SHORT, assignments, copy_project, run, stage_values
 from prepare import miniatures
 from processes import ROOT
 
-from deeprftv2_arch.check import check
-from deeprftv2_arch.known_sets import KNOWN_SETS, SR_BENCHMARK
-from deeprftv2_arch.prepare import command as prepare
-from deeprftv2_arch.protocols import find_protocol
+from deeprftv2_arch.cli import prepare
+from deeprftv2_arch.cli.check_data import check
+from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.config.protocols import find_protocol
 
 FILES = {path.stem: path for path in sorted((ROOT / 'options').glob('*_sr_*.yml'))}
 SMALL = {'num_gpu': 0, 'network_g.width': 8, 'network_g.depths': [1, 1], 'network_g.heads': 2, 'network_g.window': 8}
@@ -66,8 +66,9 @@ def weights(project: Path, file: str, key: str = 'params') -> dict[str, torch.Te
     return torch.load(project / 'experiments' / read(file)['name'] / 'models' / 'net_g_latest.pth')[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('plain', ['', '_atd'], ids=['ATDFKE', 'ATD'])
-def test_from_the_downloads_to_the_figures(project, plain):
+def test_from_the_downloads_to_the_values(project, plain):
     for file in ['train_sr_x2_atd'] if plain else ['train_sr_x2', 'train_sr_x3', 'train_sr_x4']:
         said = run(project, 'train', '-opt', f'options/{file}.yml', '--set', *small(file))
         assert re.search(r'iter: +2, .*l_total: \d', said), said
@@ -103,7 +104,7 @@ def test_files_follow_their_protocols_and_name_their_rows(file):
     for protocol in protocols:
         assert options['val']['metrics'] == protocol.metrics
         for row in protocol.paper:
-            assert '/'.join(row.figures.values()) in header
+            assert '/'.join(row.values.values()) in header
     assert f'python basicsr/test.py -opt options/{file}.yml' in header
 
 

@@ -15,9 +15,11 @@ import basicsr
 import pytest
 import torch
 import yaml
-from processes import ROOT, TIMEOUT, TOOLBOXES, error_lines, free_port, python, stock_options, variables
+from processes import BASICSR_BUILDS, ROOT, TIMEOUT, error_lines, free_port, python, stock_options, variables
 
 import deeprftv2_arch
+
+pytestmark = pytest.mark.slow
 
 COPIED = ('basicsr', 'deeprftv2_arch', 'options', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE')
 
@@ -28,7 +30,7 @@ def copy(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp('repository')
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+            shutil.copytree(ROOT / name, copy / name)  # with what is compiled, so that nothing is compiled twice
         else:
             shutil.copy(ROOT / name, copy)
     return copy
@@ -63,29 +65,29 @@ def versions(process: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in process.stdout.splitlines() if line.startswith('deeprftv2_arch ')]
 
 
-def in_use(package: Path, toolbox: str | None = None) -> list[str]:
+def in_use(package: Path, build: str | None = None) -> list[str]:
     """What a start must say."""
-    folder = Path(toolbox, 'basicsr') if toolbox else Path(basicsr.__file__).parent
+    folder = Path(build, 'basicsr') if build else Path(basicsr.__file__).parent
     version = f'deeprftv2_arch {deeprftv2_arch.__version__} ({package / "deeprftv2_arch"})'
     return [f'{version}, basicsr 1.4.2 ({folder}), torch {torch.__version__}']
 
 
-@pytest.mark.parametrize('toolbox', TOOLBOXES)
-def test_from_the_root_of_the_repository(copy, options, toolbox):
+@pytest.mark.parametrize('build', BASICSR_BUILDS)
+def test_from_the_root_of_the_repository(copy, options, build):
     # Nothing of ours is on the path here: the launchers must find the package beside them.
     for kind in ('train', 'test'):
         (copy / 'options' / f'stock_{kind}.yml').write_text((options / f'{kind}.yml').read_text())
     try:
         arguments = ('-opt', 'options/stock_train.yml')
-        trained = python('basicsr/train.py', *arguments, folder=copy, path=[toolbox])
+        trained = python('basicsr/train.py', *arguments, folder=copy, path=[build])
         assert trained.returncode == 0, trained.stderr
-        assert versions(trained) == in_use(copy, toolbox)
+        assert versions(trained) == in_use(copy, build)
         assert (copy / 'experiments' / 'stock' / 'models' / 'net_g_latest.pth').is_file()
         assert len(list((copy / 'tb_logger' / 'stock').iterdir())) == 1
 
-        tested = python('basicsr/test.py', '-opt', 'options/stock_test.yml', folder=copy, path=[toolbox])
+        tested = python('basicsr/test.py', '-opt', 'options/stock_test.yml', folder=copy, path=[build])
         assert tested.returncode == 0, tested.stderr
-        assert versions(tested) == in_use(copy, toolbox)
+        assert versions(tested) == in_use(copy, build)
         assert re.search(r'# psnr: \d+\.\d+', tested.stderr)
         assert len(list((copy / 'results' / 'stock' / 'visualization' / 'photos').glob('*.png'))) == 4
     finally:
@@ -106,7 +108,7 @@ class Mine(nn.Conv2d):
 
 
 def test_a_script_of_ones_own(options):
-    """The one of docs/basicsr.md, with a network that no source file of the toolbox or of ours has."""
+    """The one of docs/basicsr.md, with a network that no source file of BasicSR or of ours has."""
     page = (ROOT / 'docs' / 'basicsr.md').read_text()
     (options / 'mine.py').write_text(re.search(r'```python\n(.*?)```', page, flags=re.DOTALL)[1])
     (options / 'my_networks.py').write_text(NETWORK)
@@ -127,7 +129,7 @@ import sys
 find, site = importlib.machinery.PathFinder.find_spec, {site!r}
 
 
-def without_the_toolbox(name, path=None, target=None):
+def without_basicsr(name, path=None, target=None):
     entries = [entry for entry in sys.path if entry != site] if name == 'basicsr' else path
     return find(name, entries, target)
 
@@ -139,17 +141,17 @@ class Editable:
         return importlib.util.spec_from_file_location(name, file) if name == 'basicsr' else None
 
 
-importlib.machinery.PathFinder.find_spec = without_the_toolbox
+importlib.machinery.PathFinder.find_spec = without_basicsr
 sys.meta_path.append(Editable)
 """
-"""A start-up file of Python: the toolbox is where `pip install -e` of a checkout would have it."""
+"""A start-up file of Python: BasicSR is where `pip install -e` of a checkout would have it."""
 
 
 @pytest.mark.parametrize('script', [True, False])
-def test_a_toolbox_in_editable_mode(copy, options, tmp_path, script):
+def test_basicsr_in_editable_mode(copy, options, tmp_path, script):
     (tmp_path / 'editable').mkdir()
-    toolbox = str(Path(basicsr.__file__).parents[1])
-    (tmp_path / 'editable' / 'sitecustomize.py').write_text(EDITABLE.format(site=toolbox))
+    build = str(Path(basicsr.__file__).parents[1])
+    (tmp_path / 'editable' / 'sitecustomize.py').write_text(EDITABLE.format(site=build))
     start = ('basicsr/train.py',) if script else ('-m', 'deeprftv2_arch.train')
     wrong = ('-opt', options / 'train.yml', '--set', 'network_g.type=EDSRR')
     trained = python(*start, *wrong, folder=copy, path=[tmp_path / 'editable'])
@@ -159,7 +161,7 @@ def test_a_toolbox_in_editable_mode(copy, options, tmp_path, script):
         right = ('-opt', options / 'train.yml', '--set', 'train.total_iter=1')
         trained = python(*start, *right, folder=copy, path=[tmp_path / 'editable'])
         assert trained.returncode == 0, trained.stderr
-        assert versions(trained) == in_use(copy, toolbox)
+        assert versions(trained) == in_use(copy, build)
     finally:
         for name in ('experiments', 'results', 'tb_logger'):
             shutil.rmtree(copy / name, ignore_errors=True)
@@ -221,17 +223,17 @@ def test_the_installation_holds_the_package_alone(site):
 TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
 
 
-@pytest.mark.parametrize('toolbox', TOOLBOXES)
-def test_two_processes_on_a_cpu(options, toolbox):
-    if toolbox is None:
+@pytest.mark.parametrize('build', BASICSR_BUILDS)
+def test_two_processes_on_a_cpu(options, build):
+    if build is None:
         start = (*TORCHRUN, '-m', 'deeprftv2_arch.train')
     else:  # what torchrun replaced; torch still has it, and it passes --local-rank
         start = ('-m', 'torch.distributed.launch', '--nproc_per_node=2', f'--master_port={free_port()}')
         start += (ROOT / 'deeprftv2_arch' / 'train.py',)
         change(options / 'train.yml', lambda options: options['datasets']['train'].update(num_worker_per_gpu=0))
-    trained = python(*start, '-opt', 'train.yml', '--launcher', 'pytorch', folder=options, path=[ROOT, toolbox])
+    trained = python(*start, '-opt', 'train.yml', '--launcher', 'pytorch', folder=options, path=[ROOT, build])
     assert trained.returncode == 0, trained.stderr
-    assert versions(trained) == in_use(ROOT, toolbox)
+    assert versions(trained) == in_use(ROOT, build)
     assert 'World size (gpu number): 2' in trained.stderr
     assert 'iter:       4' in trained.stderr
     weights = torch.load(options / 'experiments' / 'stock' / 'models' / 'net_g_4.pth')['params']
@@ -305,33 +307,38 @@ def test_torchrun_is_asked_to_stop(options):
     assert '[rank' not in said
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(options, number):
-    command = [sys.executable, '-m', 'deeprftv2_arch.train', '-opt', 'train.yml']
+def test_interrupt_and_resume(options):
+    """Stopped by either signal, and gone on with after each."""
+    command = ['-m', 'deeprftv2_arch.train', '-opt', 'train.yml']
     states = options / 'experiments' / 'stock' / 'training_states'
-    with subprocess.Popen(
-        [*command, '--force_yml', 'train:total_iter=1000000', 'val:val_freq=1000000'],
-        cwd=options,
-        env=variables(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as training:
-        for line in training.stderr:  # is read to its end, so that the training never waits for us
-            if 'Saving models' in line and (states / '2.state').is_file():
-                os.killpg(training.pid, number)  # with its workers, as a terminal or a service manager does
-                break
-        said = training.stderr.read()
-    assert training.returncode == 0
-    assert 'Traceback' not in said
-    assert not list(options.rglob('*.part'))
+    last = 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        more = ('--auto_resume',) if last else ()
+        with subprocess.Popen(
+            [sys.executable, *command, *more, '--force_yml', 'train:total_iter=1000000', 'val:val_freq=1000000'],
+            cwd=options,
+            env=variables(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as training:
+            said = ''
+            for line in training.stderr:  # is read to its end, so that the training never waits for us
+                said += line
+                if 'Saving models' in line and any(int(state.stem) > last for state in states.glob('*.state')):
+                    os.killpg(training.pid, number)  # with its workers, as a terminal or a service manager does
+                    break
+            said += training.stderr.read()
+        assert training.returncode == 0
+        assert 'Traceback' not in said
+        assert not list(options.rglob('*.part'))
+        assert last == 0 or f'Resuming training from epoch: 0, iter: {last}.' in said
+        last = max(int(state.stem) for state in states.iterdir())
+        assert said.splitlines()[-1] == f'Stopped after iteration {last}, which is saved. Add --auto_resume to go on.'
 
-    last = max(int(state.stem) for state in states.iterdir())
-    stopped = f'Stopped after iteration {last}, which is saved. Add --auto_resume to go on.'
-    assert said.splitlines()[-1] == stopped
     total = f'train:total_iter={last + 2}'
-    resumed = python(*command[1:], '--auto_resume', '--force_yml', total, folder=options)
+    resumed = python(*command, '--auto_resume', '--force_yml', total, folder=options)
     assert resumed.returncode == 0, resumed.stderr
     assert f'Resuming training from epoch: 0, iter: {last}.' in resumed.stderr
     assert (states / f'{last + 2}.state').is_file()
@@ -339,7 +346,7 @@ def test_interrupt_and_resume(options, number):
 
 
 def test_import(tmp_path, record_property, capsys):
-    # The toolbox first, with a stand-in for what torchvision removed, so that what follows is ours alone.
+    # BasicSR first, with a stand-in for what torchvision removed, so that what follows is ours alone.
     script = (
         'import sys, types, time, json\n'
         'name = "torchvision.transforms.functional_tensor"\n'
@@ -366,7 +373,7 @@ def test_import(tmp_path, record_property, capsys):
     assert {'DeepRFTv2', 'PairedDeblurDataset', 'FrequencyLoss', 'DeblurModel'} <= set(names)
 
 
-def test_without_the_toolbox(copy, tmp_path):
+def test_without_basicsr(copy, tmp_path):
     # An interpreter that sees torch but no BasicSR: our own folder of that name must not pass for it.
     script = (
         'import sys, importlib.machinery as m\n'

@@ -13,11 +13,11 @@ from typing import Any
 import basicsr.train
 import torch
 import yaml
-from basicsr.utils import logger as toolbox_logger
+from basicsr.utils import logger as basicsr_logger
 from processes import free_port
 from torch import multiprocessing
 
-from deeprftv2_arch.launcher import launch
+from deeprftv2_arch.launch.run import launch
 from deeprftv2_arch.models import DeblurModel
 
 
@@ -37,7 +37,7 @@ def train(
         arguments: More of the command line.
         processes: How many train together, with gloo.
         before: Called in each of them before every iteration, with its number.
-        start: What runs in each of them: our launcher, or `by_the_toolbox`.
+        start: What runs in each of them: our launcher, or `by_basicsr`.
 
     Returns:
         The exit code of each process, as of `multiprocessing`: -9 for one that was killed.
@@ -62,8 +62,8 @@ def train(
     return [process.exitcode for process in started]
 
 
-def by_the_toolbox(_: str, folder: Path) -> None:
-    """For `train`: the toolbox's own script, without our launcher."""
+def by_basicsr(_: str, folder: Path) -> None:
+    """For `train`: BasicSR's own script, without our launcher."""
     basicsr.train.train_pipeline(str(folder))
 
 
@@ -96,7 +96,7 @@ def _train(rank: int, processes: int, port: int, folder: Path, arguments: tuple[
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', buffering=1, closefd=False)  # noqa: SIM115
-    toolbox_logger.initialized_logger.clear()
+    basicsr_logger.initialized_logger.clear()
     logging.getLogger('basicsr').handlers.clear()
     sys.argv = ['train', *arguments]
     if before is not None:

@@ -1,30 +1,21 @@
-"""Parameters and multiply-accumulates of a network, counted as the paper's tables count them.
-
-python -m deeprftv2_arch.analysis.complexity -opt options/train_gopro.yml --size 256 256
-"""
+"""Parameters and multiply-accumulates of a network, counted as the paper's tables count them."""
 
 from __future__ import annotations
 
-import argparse
-import inspect
-import sys
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from deeprftv2_arch.console import exit_code
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.nn.vsblock import STATE_SIZE, SelectiveScan2d
-from deeprftv2_arch.options.yaml_file import read_option_file
+from deeprftv2_arch.utils.contracts import returns_all_outputs
 
 # Multiply-accumulates per channel, state and step of a selective scan, by the convention of the field.
 SCAN_COST = 9
 
 
 class Complexity(NamedTuple):
-    """What one forward pass costs.
+    """Cost of one forward pass.
 
     Attributes:
         parameters: Learned numbers.
@@ -55,49 +46,14 @@ def measure(network: nn.Module, height: int, width: int, channels: int = 3) -> C
             counts['scan_macs'] += SCAN_COST * steps * inner * STATE_SIZE
         elif id(module) not in inside_scans:
             # Every output value is a sum over one filter.
-            counts['macs'] += output.numel() * module.weight[0].numel()
+            weight = cast(Tensor, module.weight)
+            counts['macs'] += output.numel() * weight[0].numel()
 
     counted = (nn.Conv1d, nn.Conv2d, nn.Linear, SelectiveScan2d)
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, counted)]
-    every_output = {'return_all': True} if 'return_all' in inspect.signature(network.forward).parameters else {}
+    every_output = {'return_all': True} if returns_all_outputs(network) else {}
     with torch.no_grad():
         network(torch.empty(1, channels, height, width, device='meta'), **every_output)
     for handle in handles:
         handle.remove()
     return Complexity(sum(parameter.numel() for parameter in network.parameters()), **counts)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: build ``network_g`` of an option file and print what it costs.
-
-    Raises:
-        UserError: The file cannot be read, or names no network that can be built.
-    """
-    parser = argparse.ArgumentParser(
-        prog='python -m deeprftv2_arch.analysis.complexity', description='Parameters and operations of a network.'
-    )
-    parser.add_argument('-opt', required=True, help='option file; its network_g is measured')
-    parser.add_argument('--size', type=int, nargs=2, default=(256, 256), metavar=('H', 'W'), help='image size')
-    args = parser.parse_args(arguments)
-    options = dict(read_option_file(args.opt).options.get('network_g') or {})
-    name = options.pop('type', None)
-    if name not in ARCH_REGISTRY:
-        raise UserError(f'{args.opt}: network_g.type: expected the name of a registered network, got {name!r}.')
-    try:
-        with torch.device('meta'):
-            network = ARCH_REGISTRY.get(name)(**options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f'{args.opt}: network_g: {error}.') from error
-    result = measure(network, *args.size)
-    print(f'{name} at {args.size[0]}x{args.size[1]}')
-    print(f'  parameters                          {result.parameters:>15,d}')
-    for label, value in (
-        ('convolutions and linear layers', result.macs),
-        ('projections inside the scans', result.projection_macs),
-        ('selective scans', result.scan_macs),
-    ):
-        print(f'  {label:<33} {value / 1e9:>11.2f} GMACs')
-
-
-if __name__ == '__main__':
-    sys.exit(exit_code(main))

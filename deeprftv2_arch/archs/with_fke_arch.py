@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
+from deeprftv2_arch.utils.suggest import nearest
 
 # Name of the estimator among the children of the part it stands behind.
 CHILD = 'fke'
@@ -33,7 +33,7 @@ class FeatureEstimator(nn.Module):
     def __init__(self, place: str, width: int, window: int | None, overlap: int, identity_init: bool) -> None:
         super().__init__()
         self.place, self.width = place, width
-        self.estimator = FourierKernelEstimator(width, None, window=window, overlap=overlap)
+        self.estimator = FourierKernelEstimator(width, image_channels=None, window=window, overlap=overlap)
         if identity_init:
             fuse = self.estimator.convolution.fuse
             nn.init.zeros_(fuse.weight)
@@ -65,7 +65,7 @@ def WithFKE(  # noqa: N802  # its name in option files
 ) -> nn.Module:
     """Build a registered network with a Fourier kernel estimator behind one of its parts.
 
-    The network is the toolbox's own, and so are its keys: a checkpoint of it fits, but for the estimator's keys, which
+    The network is BasicSR's own, and so are its keys: a checkpoint of it fits, but for the estimator's keys, which
     are ``<after>.fke.*``.
 
     Args:
@@ -90,12 +90,12 @@ def WithFKE(  # noqa: N802  # its name in option files
     names = ARCH_REGISTRY.keys()
     registered = next((name for name in (kind, f'{kind}_basicsr') if name in names), None)
     if registered is None or registered == 'WithFKE':
-        raise ValueError(f'network.type: there is no network {kind!r} to build{_nearest(str(kind), names)}.')
+        raise ValueError(f'network.type: there is no network {kind!r} to build{nearest(str(kind), names)}.')
     net = ARCH_REGISTRY.get(registered)(**options)
     parts = dict(net.named_modules())
     if not after or after not in parts:
         children = ', '.join(name for name, _ in net.named_children())
-        raise ValueError(f'after: {kind} has no part {after!r}{_nearest(after, parts)}. Its parts are {children}.')
+        raise ValueError(f'after: {kind} has no part {after!r}{nearest(after, parts)}. Its parts are {children}.')
     part = parts[after]
     if isinstance(part, (nn.ModuleList, nn.ModuleDict)):
         raise ValueError(f'after: {after} is a list of parts of {kind}, not one that is called. Name one in it.')
@@ -112,8 +112,3 @@ def _width(part: nn.Module, name: str) -> int:
     if not found:
         raise ValueError(f'width: {name} has no convolution that tells its channels. Set width.')
     return found[-1]
-
-
-def _nearest(name: str, known: Any) -> str:
-    found = difflib.get_close_matches(name, sorted(known), n=1)
-    return f' (did you mean {found[0]!r}?)' if found else ''

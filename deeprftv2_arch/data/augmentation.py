@@ -1,7 +1,7 @@
 """Random crops and the symmetries of the square, the same for both images of a pair.
 
 Draws come from a generator that is handed in, or from PyTorch's own. The loader seeds the latter differently in each
-worker and each epoch, and reproducibly from ``manual_seed``; the toolbox's own seeding of ``random`` repeats the same
+worker and each epoch, and reproducibly from ``manual_seed``; BasicSR's own seeding of ``random`` repeats the same
 draws every epoch.
 """
 

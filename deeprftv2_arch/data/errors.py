@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 
 class DataError(UserError):

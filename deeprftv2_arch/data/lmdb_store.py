@@ -9,7 +9,7 @@ from basicsr.utils import FileClient
 
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.pairing import ImagePair, lmdb_keys, shorten
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 _clients: dict[str, FileClient] = {}
 """One client for each database and process: LMDB refuses to open a database twice in one process."""

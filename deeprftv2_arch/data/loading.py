@@ -12,10 +12,11 @@ import torch
 from basicsr.data.prefetch_dataloader import PrefetchDataLoader
 from torch.utils.data import DataLoader, Dataset
 
+from deeprftv2_arch.config.stages import read_stages
 from deeprftv2_arch.data.sampling import EpochSampler, Sample, SampleOrder
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.random_numbers import preserved
-from deeprftv2_arch.stages import read_stages
+from deeprftv2_arch.utils.contracts import NamedDataset, SampledDataset
+from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.rng import preserve_rng_state
 
 
 def build_training_loader(
@@ -26,7 +27,7 @@ def build_training_loader(
     Args:
         dataset: Training data. One that says ``takes_samples`` is asked for :class:`~.sampling.Sample`; from any other
             the random numbers of Python, NumPy and PyTorch are taken to be all that its items depend on.
-        options: All options of a training, as the toolbox has parsed them.
+        options: All options of a training, as BasicSR has parsed them.
         done: Iterations done by the training that is resumed.
 
     Returns:
@@ -42,7 +43,7 @@ def build_training_loader(
     seed = options['manual_seed']
     order = SampleOrder(len(dataset), seed, stages, data.get('dataset_enlarge_ratio', 1))
     sampler = EpochSampler(order, options['rank'], options['world_size'], done)
-    # As in the toolbox: without `dist`, one process feeds all GPUs.
+    # As in BasicSR: without `dist`, one process feeds all GPUs.
     workers = data['num_worker_per_gpu'] * (1 if options['dist'] else max(1, options['num_gpu']))
     settings = {
         'dataset': dataset if _takes_samples(dataset) else SeededDataset(dataset),
@@ -59,7 +60,7 @@ def build_training_loader(
 
 
 def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
-    """What the log says about the data of a training: images, epochs and a line for each stage."""
+    """Describe the data of a training for the log: images, epochs and a line for each stage."""
     order = sampler.order
     total = order.stages[-1].last
     lines = [
@@ -71,8 +72,8 @@ def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
 
 
 def identity(dataset: Dataset) -> dict[str, Any]:
-    """What must be the same for a training to be resumed: the number of images and, where known, their names."""
-    names = '\n'.join(getattr(dataset, 'names', ()))
+    """Return what must be the same for a training to be resumed: the number of images and, if known, their names."""
+    names = '\n'.join(dataset.names) if isinstance(dataset, NamedDataset) else ''
     return {'images': len(dataset), 'names': hashlib.sha256(names.encode()).hexdigest()}
 
 
@@ -89,7 +90,7 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, sample: Sample) -> Any:
-        with preserved():
+        with preserve_rng_state():
             random.seed(sample.seed)
             np.random.seed(sample.seed % 2**32)
             torch.default_generator.manual_seed(sample.seed)
@@ -97,7 +98,7 @@ class SeededDataset(Dataset):
 
 
 def _takes_samples(dataset: Dataset) -> bool:
-    return getattr(dataset, 'takes_samples', False)
+    return isinstance(dataset, SampledDataset) and dataset.takes_samples
 
 
 def _check_crop(dataset: Dataset, size: tuple[int, int], data: Mapping[str, Any]) -> None:

@@ -13,12 +13,12 @@ from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deeprftv2_arch.config.keys import Section
+from deeprftv2_arch.config.validators import height_and_width, positive_integer, reject_unknown_keys
 from deeprftv2_arch.data.augmentation import Symmetries, random_crop, random_symmetry
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.paired_images import PairedImages, to_tensor
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.option_keys import height_and_width, positive_integer, reject_unknown_keys
-from deeprftv2_arch.options.keys import Section
+from deeprftv2_arch.utils.errors import UserError
 
 if TYPE_CHECKING:
     from deeprftv2_arch.data.sampling import Sample
@@ -152,7 +152,7 @@ def _zero_pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _symmetries(opt: Mapping[str, Any], training: bool, where: str) -> Symmetries:
-    """What ``augmentation``, or the toolbox's ``use_hflip`` and ``use_rot``, ask for."""
+    """What ``augmentation``, or BasicSR's ``use_hflip`` and ``use_rot``, ask for."""
     if 'augmentation' not in opt:
         turn = opt.get('use_rot', True)
         return Symmetries(left_right=opt.get('use_hflip', True), top_bottom=turn, transpose=turn)
@@ -167,9 +167,9 @@ def _symmetries(opt: Mapping[str, Any], training: bool, where: str) -> Symmetrie
 
 
 def _check_batches(opt: Mapping[str, Any], pairs: int, where: str) -> None:
-    """Refuse a batch larger than an epoch: the toolbox drops incomplete batches and would end without one iteration."""
+    """Refuse a batch larger than an epoch: BasicSR drops incomplete batches and would end without one iteration."""
     if 'batch_size_per_gpu' not in opt:
-        return  # built by hand, without the toolbox's loader
+        return  # built by hand, without BasicSR's loader
     batch = positive_integer(opt, 'batch_size_per_gpu', where)
     _, processes = get_dist_info()
     if math.ceil(pairs * opt.get('dataset_enlarge_ratio', 1) / processes) < batch:

@@ -7,9 +7,9 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from deeprftv2_arch.config.schema import PAIRED_DEBLUR_DATASET
 from deeprftv2_arch.data.paired_dataset import PairedDataset, dataset_place
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.options.definitions import PAIRED_DEBLUR_DATASET
+from deeprftv2_arch.utils.errors import UserError
 
 
 @DATASET_REGISTRY.register()
@@ -33,7 +33,7 @@ class PairedDeblurDataset(PairedDataset):
               size, as those of a training in stages do, go before.
             * ``pad_to``: ``[height, width]`` that smaller images are brought to by zeros at the bottom and the right.
             * ``augmentation``: 8 for all symmetries of the square, 4 for those that keep height and width (none, left
-              and right, top and bottom, both), 0 for none. Or, as in the toolbox, ``use_hflip`` (left and right) and
+              and right, top and bottom, both), 0 for none. Or, as in BasicSR, ``use_hflip`` (left and right) and
               ``use_rot`` (top and bottom, transposition), both true by default. Validation has none.
             * ``protocol``, ``groups``: the published protocol that a test follows, and images whose means it shows
               apart; read by the model.

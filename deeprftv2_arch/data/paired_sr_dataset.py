@@ -7,9 +7,9 @@ from typing import Any
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from deeprftv2_arch.config.schema import PAIRED_SR_DATASET
+from deeprftv2_arch.config.validators import positive_integer
 from deeprftv2_arch.data.paired_dataset import PairedDataset, dataset_place
-from deeprftv2_arch.option_keys import positive_integer
-from deeprftv2_arch.options.definitions import PAIRED_SR_DATASET
 
 
 @DATASET_REGISTRY.register()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from basicsr.utils.logger import get_root_logger
 
 from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 _SHOWN = 3
 """How many names a message lists before it only counts."""

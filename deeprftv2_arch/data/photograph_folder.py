@@ -10,7 +10,7 @@ import numpy as np
 
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import FULL_SCALE, IMAGE_SUFFIXES, decode_image
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 
 class PhotographFolder:

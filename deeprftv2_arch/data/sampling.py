@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
-from deeprftv2_arch.stages import Stage, stage_of
+from deeprftv2_arch.config.stages import Stage, stage_of
 
 
 class Sample(NamedTuple):
@@ -46,7 +46,7 @@ class SampleOrder:
         self.seed = seed
         self.images = images
         self.stages = tuple(stages)
-        # An epoch of the toolbox's loop: no shorter than a batch, so that each one holds an iteration.
+        # An epoch of BasicSR's loop: no shorter than a batch, so that each one holds an iteration.
         self.epoch_images = max(math.ceil(images * ratio), *(stage.total_batch for stage in stages))
         self._permutation = lru_cache(maxsize=2)(self._permute)
 
@@ -105,7 +105,7 @@ class EpochSampler(Sampler[list[Sample]]):
         self.epoch = order.epoch_of(done + 1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch; called by the toolbox's loop before each one."""
+        """Go to an epoch; called by BasicSR's loop before each one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[Sample]]:

@@ -12,15 +12,15 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
+from deeprftv2_arch.config.schema import SYNTHESIZED_BLUR_DATASET
+from deeprftv2_arch.config.validators import height_and_width, reject_unknown_keys
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.paired_dataset import dataset_place
 from deeprftv2_arch.data.photograph_folder import PhotographFolder
 from deeprftv2_arch.data.synthesis.kernels import centred
 from deeprftv2_arch.data.synthesis.pairs import draw_pair, smallest_photograph
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.option_keys import height_and_width, reject_unknown_keys
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
-from deeprftv2_arch.options.definitions import SYNTHESIZED_BLUR_DATASET
+from deeprftv2_arch.utils.errors import UserError
 
 if TYPE_CHECKING:
     from deeprftv2_arch.data.sampling import Sample
@@ -45,7 +45,7 @@ class SynthesizedBlurDataset(Dataset):
             * ``long_side``: larger photographs are reduced to this many pixels (default 1152).
             * ``cache_mb``: memory for decoded photographs, for each process that reads (default 512).
             * ``return_kernel``: give the true kernel with each pair (default false).
-            * every field of :class:`~deeprftv2_arch.options.blur_synthesis.BlurSettings`.
+            * every field of :class:`~deeprftv2_arch.config.blur_synthesis.BlurSettings`.
             * ``phase``: ``train``, ``val`` or ``test``, set by BasicSR. ``scale``: absent or 1.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Metrics, registered with BasicSR's ``METRIC_REGISTRY``; the toolbox's own PSNR and SSIM serve beside them."""
+"""Metrics, registered with BasicSR's ``METRIC_REGISTRY``; BasicSR's own PSNR and SSIM serve beside them."""
 
 from deeprftv2_arch.metrics.lpips_alex import calculate_lpips, lpips_alex
 from deeprftv2_arch.metrics.pixelwise import calculate_mae, calculate_psnr_float, mean_absolute_error, psnr

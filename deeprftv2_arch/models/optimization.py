@@ -11,15 +11,16 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.option_keys import nearest, number, positive_integer, reject_unknown_keys
-from deeprftv2_arch.options.definitions import OPTIMIZERS, SCHEDULER
+from deeprftv2_arch.config.schema import OPTIMIZERS, SCHEDULER
+from deeprftv2_arch.config.validators import number, positive_integer, reject_unknown_keys
+from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.suggest import nearest
 
 RELEASED_ADAMW = {'lr': 1e-3, 'betas': (0.9, 0.9), 'weight_decay': 1e-3}
 RELEASED_MIN_LR = 1e-7
 RELEASED_GRAD_CLIP = 0.01
 
-_TOOLBOX_SCHEDULERS = {
+_BASICSR_SCHEDULERS = {
     'MultiStepLR': MultiStepRestartLR,
     'MultiStepRestartLR': MultiStepRestartLR,
     'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
@@ -50,11 +51,11 @@ def build_optimizer(parameters: Iterable[nn.Parameter], train: Mapping[str, Any]
 
 
 def build_scheduler(optimizer: Optimizer, train: Mapping[str, Any]) -> LRScheduler:
-    """Build ``train.scheduler``, which the toolbox steps once an iteration, from the second one on.
+    """Build ``train.scheduler``, which BasicSR steps once an iteration, from the second one on.
 
     ``CosineAnnealingLR``, the default, goes from the optimizer's rate to ``eta_min`` (default 1e-7) over ``T_max``
     iterations (default ``total_iter``), as torch's class of that name does. The rate is computed in closed form from
-    the iteration alone, so that neither a warm-up nor a resumed training moves the curve. The toolbox's own schedulers
+    the iteration alone, so that neither a warm-up nor a resumed training moves the curve. BasicSR's own schedulers
     take the options that they take in ``SRModel``.
 
     Raises:
@@ -64,11 +65,11 @@ def build_scheduler(optimizer: Optimizer, train: Mapping[str, Any]) -> LRSchedul
     kind = options.pop('type')
     if kind == 'CosineAnnealingLR':
         return _cosine(optimizer, options, positive_integer(train, 'total_iter', 'train'))
-    if kind not in _TOOLBOX_SCHEDULERS:
-        known = ('CosineAnnealingLR', *_TOOLBOX_SCHEDULERS)
+    if kind not in _BASICSR_SCHEDULERS:
+        known = ('CosineAnnealingLR', *_BASICSR_SCHEDULERS)
         raise UserError(f'train.scheduler.type: {kind!r} is not one of {", ".join(known)}{nearest(str(kind), known)}.')
     try:
-        return _TOOLBOX_SCHEDULERS[kind](optimizer, **options)
+        return _BASICSR_SCHEDULERS[kind](optimizer, **options)
     except (TypeError, AssertionError) as error:
         raise UserError(f'train.scheduler: {kind} does not take these options: {error}.') from error
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.nn.pyramid import image_pyramid
+from deeprftv2_arch.utils.errors import UserError
 
 _SCALE_NAMES = ('', '_half', '_quarter')
 
@@ -20,7 +20,7 @@ def supervise(
 
     Args:
         criteria: Losses by name; each takes a prediction and a target. A loss that returns several terms, such as the
-            toolbox's PerceptualLoss, counts with their sum.
+            BasicSR's PerceptualLoss, counts with their sum.
         outputs: One sequence of predictions per scale, full resolution first, each half the size of the one before.
         target: Ground truth at full resolution, (N, C, H, W).
 
@@ -45,7 +45,9 @@ def supervise(
 
 
 def _one_term(loss: Tensor | Sequence[Tensor | None]) -> Tensor:
-    return loss if isinstance(loss, Tensor) else sum(term for term in loss if term is not None)
+    if isinstance(loss, Tensor):
+        return loss
+    return torch.stack([term for term in loss if term is not None]).sum()
 
 
 def _check_sizes(prediction: Tensor, image: Tensor) -> None:

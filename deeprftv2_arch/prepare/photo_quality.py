@@ -10,7 +10,7 @@ import numpy as np
 
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.photograph_folder import read_photograph
-from deeprftv2_arch.prepare.likeness import fingerprint
+from deeprftv2_arch.prepare.similarity import thumbnail
 
 LONG_SIDE = 1152
 """What larger photographs are reduced to: it removes the traces of JPEG, noise reduction and demosaicking."""
@@ -32,14 +32,14 @@ class Inspected(NamedTuple):
     Attributes:
         height, width: As it will be used, reduced to ``LONG_SIDE``.
         sharp: Share of its tiles that are textured and sharp.
-        likeness: Its fingerprint.
+        thumbnail: Its thumbnail.
         fault: Why it cannot be used; empty if it can.
     """
 
     height: int
     width: int
     sharp: float
-    likeness: np.ndarray
+    thumbnail: np.ndarray
     fault: str = ''
 
 
@@ -57,7 +57,7 @@ def inspect_photograph(path: Path) -> Inspected:
         fault = f'too soft: {sharp:.0%} of it is textured and sharp, of {SHARP_ENOUGH:.0%} needed'
     else:
         fault = ''
-    return Inspected(height, width, sharp, fingerprint(image[..., ::-1]), fault)
+    return Inspected(height, width, sharp, thumbnail(image[..., ::-1]), fault)
 
 
 def sharp_share(image: np.ndarray) -> float:

@@ -26,19 +26,19 @@ _LAST_NUMBER = re.compile(r'(.*?)(\d+)(\D*)')
 """What stands before the last number of a name, the number, and what follows."""
 
 
-def find_copies(likenesses: Sequence[np.ndarray], worth: Sequence[float]) -> dict[int, int]:
+def find_copies(thumbnails: Sequence[np.ndarray], worth: Sequence[float]) -> dict[int, int]:
     """Find photographs that are nearly another one.
 
     Args:
-        likenesses: Fingerprints of all photographs.
+        thumbnails: Thumbnails of all photographs.
         worth: Of two that are alike the one of more worth is kept, and of equal ones the first.
 
     Returns:
         For each photograph to leave out, the one that is kept in its place.
     """
-    if not len(likenesses):
+    if not len(thumbnails):
         return {}
-    table = np.stack(likenesses)
+    table = np.stack(thumbnails)
     order = sorted(range(len(worth)), key=lambda index: (-worth[index], index))
     copies: dict[int, int] = {}
     kept: list[int] = []
@@ -53,12 +53,12 @@ def find_copies(likenesses: Sequence[np.ndarray], worth: Sequence[float]) -> dic
     return copies
 
 
-def group_scenes(names: Sequence[str], likenesses: Sequence[np.ndarray]) -> list[list[int]]:
+def group_scenes(names: Sequence[str], thumbnails: Sequence[np.ndarray]) -> list[list[int]]:
     """Put together what may show the same scene: neighbouring numbers in one folder, or similar thumbnails.
 
     Args:
         names: Paths below the source, with forward slashes.
-        likenesses: Fingerprints, in the same order.
+        thumbnails: Thumbnails, in the same order.
 
     Returns:
         Groups of indices; what is linked through a third photograph is one group.
@@ -70,7 +70,7 @@ def group_scenes(names: Sequence[str], likenesses: Sequence[np.ndarray]) -> list
             index = leader[index]
         return index
 
-    table = np.stack(likenesses)
+    table = np.stack(thumbnails)
     for index in range(len(names)):
         alike = np.flatnonzero(table[:index] @ table[index] >= SAME_SCENE)
         for other in alike.tolist():

@@ -16,20 +16,20 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.photograph_folder import read_photograph
 from deeprftv2_arch.data.synthesis.camera import to_uint8
 from deeprftv2_arch.data.synthesis.kernels import centred
 from deeprftv2_arch.data.synthesis.pairs import draw_pair
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
 from deeprftv2_arch.prepare.files import is_current, write_file
 from deeprftv2_arch.prepare.image_io import encode_png
 from deeprftv2_arch.prepare.layouts import photographs_below
 from deeprftv2_arch.prepare.photo_quality import LONG_SIDE, Inspected, inspect_photograph
 from deeprftv2_arch.prepare.photo_scenes import choose_validation, find_copies, group_scenes
-from deeprftv2_arch.prepare.plan import Made, Outcome, Place, Plan
+from deeprftv2_arch.prepare.plan import JobResult, OutputDirs, OutputFile, Plan
 from deeprftv2_arch.prepare.workers import run_jobs
+from deeprftv2_arch.utils.errors import UserError
 
 CROP = 256
 """Side of the validation pairs in pixels."""
@@ -65,7 +65,7 @@ def plan_photos(args: Namespace) -> Plan:
     inspected = list(run_jobs(inspect_photograph, paths, workers=args.workers, label='inspect'))
     faults = {name: one.fault for name, one in zip(names, inspected, strict=True) if one.fault}
     good = [index for index, one in enumerate(inspected) if not one.fault]
-    copies = find_copies([inspected[index].likeness for index in good], [_worth(inspected[index]) for index in good])
+    copies = find_copies([inspected[index].thumbnail for index in good], [_worth(inspected[index]) for index in good])
     for copy, kept in copies.items():
         faults[names[good[copy]]] = f'nearly the same as {names[good[kept]]}'
     used = [index for place, index in enumerate(good) if place not in copies]
@@ -76,7 +76,7 @@ def plan_photos(args: Namespace) -> Plan:
             f'needed. {reasons}'
         )
     used_names = [names[index] for index in used]
-    groups = group_scenes(used_names, [inspected[index].likeness for index in used])
+    groups = group_scenes(used_names, [inspected[index].thumbnail for index in used])
     validation = choose_validation(used_names, groups)
     items = [
         Photograph(paths[index], _stem(names[index]), 'val' if place in validation else 'train')
@@ -98,43 +98,43 @@ def plan_photos(args: Namespace) -> Plan:
     )
 
 
-def prepare_photograph(item: Photograph, place: Place) -> Outcome:
+def prepare_photograph(item: Photograph, place: OutputDirs) -> JobResult:
     """Write what becomes of one photograph; nothing if it is there and of the same age."""
     name = f'{item.part}/{item.stem}'
     try:
         return _write_photograph(item, place) if item.part == 'train' else _write_pair(item, place)
     except (DataError, OSError) as error:
-        return Outcome(name, error=str(error))
+        return JobResult(name, error=str(error))
 
 
-def _write_photograph(item: Photograph, place: Place) -> Outcome:
+def _write_photograph(item: Photograph, place: OutputDirs) -> JobResult:
     file = f'train/{item.stem}.jpg'
     image = read_photograph(item.path, LONG_SIDE)
     height, width = image.shape[:2]
-    made = Made(file, height, width, 8)
+    made = OutputFile(file, height, width, 8)
     if is_current(place.out / file, item.path):
-        return Outcome(file, (made,))
+        return JobResult(file, (made,))
     data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
     def write(path: Path) -> None:
         path.write_bytes(data)
 
     write_file(place, file, item.path, write)
-    return Outcome(file, (made,), 1)
+    return JobResult(file, (made,), 1)
 
 
-def _write_pair(item: Photograph, place: Place) -> Outcome:
+def _write_pair(item: Photograph, place: OutputDirs) -> JobResult:
     settings = BlurSettings()
     size = 2 * settings.margin + 1
     files = {role: f'val/{role}/{item.stem}.png' for role in ('blur', 'sharp', 'kernels')}
     made = (
-        Made(files['blur'], CROP, CROP, 8),
-        Made(files['sharp'], CROP, CROP, 8),
-        Made(files['kernels'], size, size, 16),
+        OutputFile(files['blur'], CROP, CROP, 8),
+        OutputFile(files['sharp'], CROP, CROP, 8),
+        OutputFile(files['kernels'], size, size, 16),
     )
     missing = [role for role, file in files.items() if not is_current(place.out / file, item.path)]
     if not missing:
-        return Outcome(f'val/{item.stem}', made)
+        return JobResult(f'val/{item.stem}', made)
     pair = draw_pair(read_photograph(item.path, LONG_SIDE), (CROP, CROP), settings, np.random.default_rng(_seed(item)))
     kernel = centred(pair.blur.kernel(), size)
     images = {
@@ -144,7 +144,7 @@ def _write_pair(item: Photograph, place: Place) -> Outcome:
     }
     for role in missing:
         write_file(place, files[role], item.path, encode_png(images[role]))
-    return Outcome(f'val/{item.stem}', made, len(missing))
+    return JobResult(f'val/{item.stem}', made, len(missing))
 
 
 def _seed(item: Photograph) -> int:

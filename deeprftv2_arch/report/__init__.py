@@ -1,1 +1,1 @@
-"""One self-contained HTML page about a training or a test: `python -m deeprftv2_arch.report FOLDER`."""
+"""One self-contained HTML page about a training or a test: `deeprftv2 report FOLDER`."""

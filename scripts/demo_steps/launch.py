@@ -1,4 +1,4 @@
-"""Run the toolbox's launchers as a user would, show how far they are, and interrupt one on purpose."""
+"""Run BasicSR's launchers as a user would, show how far they are, and interrupt one on purpose."""
 
 from __future__ import annotations
 

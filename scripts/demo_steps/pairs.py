@@ -1,4 +1,4 @@
-"""Blurred and sharp pairs in the toolbox's LMDB format: `train/` has many small crops, `test/` a few whole photographs.
+"""Blurred and sharp pairs in BasicSR's LMDB format: `train/` has many small crops, `test/` a few whole photographs.
 
 The data appear under their final name only when they are complete, so an interrupted run leaves nothing half-written.
 """
@@ -18,16 +18,16 @@ import numpy as np
 from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import LmdbMaker
 
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
 from deeprftv2_arch.data.synthesis.camera import Camera, linear_to_srgb, to_uint8
 from deeprftv2_arch.data.synthesis.kernels import centred, convolve, kernel_of_path, trim
 from deeprftv2_arch.data.synthesis.trajectory import draw_path, draw_shake
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
 
 from . import photographs
 from .console import progress
 
 SIDES = ('lq', 'gt')
-"""What the toolbox calls the blurred ("low quality") and the sharp ("ground truth") side of a pair."""
+"""What BasicSR calls the blurred ("low quality") and the sharp ("ground truth") side of a pair."""
 
 PNG_COMPRESSION = 1
 MAP_SIZE = 1 << 30
@@ -151,7 +151,7 @@ def write_lmdb(pairs: Iterable[Pair], folder: Path) -> dict[str, np.ndarray]:
 
 
 def read_lmdb(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read the blurred and the sharp image of a pair, (H, W, 3) RGB uint8, the way the toolbox does."""
+    """Read the blurred and the sharp image of a pair, (H, W, 3) RGB uint8, the way BasicSR does."""
     client = FileClient('lmdb', db_paths=[str(folder / f'{side}.lmdb') for side in SIDES], client_keys=list(SIDES))
     blurred, sharp = (imfrombytes(client.get(name, side))[..., ::-1] for side in SIDES)
     return blurred, sharp

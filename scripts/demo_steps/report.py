@@ -1,4 +1,4 @@
-"""The table of the demo: blurred against restored, by the toolbox's own metrics."""
+"""The table of the demo: blurred against restored, by BasicSR's own metrics."""
 
 from __future__ import annotations
 

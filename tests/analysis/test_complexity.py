@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from deeprftv2_arch.analysis.complexity import main, measure
+from deeprftv2_arch.analysis.complexity import measure
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
-from deeprftv2_arch.console import exit_code
+from deeprftv2_arch.cli.complexity import main
+from deeprftv2_arch.utils.console import exit_code
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ def test_operations_of_s_are_the_papers(fke: bool, gmacs: float) -> None:
 
 
 def test_the_command_prints_the_papers_figures_of_b() -> None:
-    command = [sys.executable, '-m', 'deeprftv2_arch.analysis.complexity', '-opt', 'options/train_gopro.yml']
+    command = [sys.executable, '-m', 'deeprftv2_arch', 'complexity', '-opt', 'options/train_gopro.yml']
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     figures = [line.split()[-2 if line.endswith('GMACs') else -1] for line in done.stdout.splitlines() if '  ' in line]
     assert figures == ['30,117,560', '118.81', '4.12', '9.53']

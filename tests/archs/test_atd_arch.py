@@ -12,8 +12,8 @@ from published_atd import fill, image
 from torch import Tensor
 
 from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
+from deeprftv2_arch.checkpoints.published_keys.atd import published_key
 from deeprftv2_arch.nn import memory
-from deeprftv2_arch.published_keys.atd import published_key
 
 GOLDEN = load('atd')
 NETWORKS = {'': ATD, 'fke_': ATDFKE}

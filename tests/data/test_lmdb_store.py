@@ -1,4 +1,4 @@
-"""LMDBs written by the toolbox, whole and broken in each way a copy can break them."""
+"""LMDBs written by BasicSR, whole and broken in each way a copy can break them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs, read_lmdb
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def databases(write_pairs, as_lmdb):
     return as_lmdb(folders.lq), as_lmdb(folders.gt)
 
 
-def test_reads_what_the_toolbox_wrote(databases):
+def test_reads_what_the_basicsr_wrote(databases):
     lq, gt = databases
     pairs = pair_lmdbs(str(gt), str(lq))
     assert [pair.gt for pair in pairs] == ['000', '001', '002', '003', '004']

@@ -1,4 +1,4 @@
-"""PairedDeblurDataset against the toolbox's own data set, and its errors as a training would meet them."""
+"""PairedDeblurDataset against BasicSR's own data set, and its errors as a training would meet them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from deeprftv2_arch.data import PairedDeblurDataset
 from deeprftv2_arch.data.augmentation import random_crop, random_symmetry
 from deeprftv2_arch.data.sampling import Sample
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 ABSENT = object()
 
@@ -38,7 +38,7 @@ def as_databases(folders, as_lmdb):
     return folders._replace(lq=as_lmdb(folders.lq), gt=as_lmdb(folders.gt))
 
 
-def test_validation_equals_the_toolbox(write_pairs):
+def test_validation_equals_basicsr(write_pairs):
     opt = options(write_pairs(count=3), 'val')
     ours = build_dataset(opt)
     theirs = PairedImageDataset({**opt, 'scale': 1})

@@ -12,7 +12,7 @@ import torch
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.paired_sr_dataset import PairedSRDataset
 from deeprftv2_arch.data.sampling import Sample
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 
 def coordinates(height, width, step=1):

@@ -9,7 +9,7 @@ import pytest
 from basicsr.data.data_util import paired_paths_from_folder, paired_paths_from_meta_info_file
 
 from deeprftv2_arch.data.pairing import pair_folders, pair_list
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 
 def touch(root: Path, *names: str) -> str:
@@ -23,7 +23,7 @@ def names(pairs) -> list[tuple[str, str]]:
     return [(Path(pair.lq).name, Path(pair.gt).name) for pair in pairs]
 
 
-def test_equals_the_toolbox_where_the_toolbox_can_pair(tmp_path):
+def test_equals_the_basicsr_where_the_basicsr_can_pair(tmp_path):
     files = [f'GOPR0384_11_00-{index:06}.png' for index in range(20)]
     gt, lq = touch(tmp_path / 'gt', *files), touch(tmp_path / 'lq', *files)
     theirs = paired_paths_from_folder([lq, gt], ['lq', 'gt'], '{}')
@@ -89,7 +89,7 @@ def test_other_files_are_left_out_aloud(tmp_path, monkeypatch):
     assert 'notes.txt' in said[0]
 
 
-def test_list_with_one_name_equals_the_toolbox(tmp_path):
+def test_list_with_one_name_equals_basicsr(tmp_path):
     files = ['0001_s001.png', '0001_s002.png']
     gt, lq = touch(tmp_path / 'gt', *files), touch(tmp_path / 'lq', '0001_s001x.png', '0001_s002x.png')
     listed = tmp_path / 'list.txt'

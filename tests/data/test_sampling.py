@@ -12,10 +12,10 @@ import torch
 from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from torch.utils.data import Dataset
 
+from deeprftv2_arch.config.stages import Stage, read_stages
 from deeprftv2_arch.data.loading import build_training_loader
 from deeprftv2_arch.data.sampling import EpochSampler, SampleOrder
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.stages import Stage, read_stages
+from deeprftv2_arch.utils.errors import UserError
 
 IMAGES = 7
 STAGES = (Stage(1, 4, (8, 8), 6, 1, 1), Stage(5, 11, (16, 24), 4, 1, 1), Stage(12, 13, (32, 32), 12, 1, 1))
@@ -82,7 +82,7 @@ def test_processes_deal_the_batches_out_and_restarts_go_on(processes, done):
 
 
 class GlobalDraws(Dataset):
-    """As the data sets of the toolbox: random numbers come from the generators of the process."""
+    """As the data sets of BasicSR: random numbers come from the generators of the process."""
 
     def __len__(self) -> int:
         return IMAGES
@@ -104,7 +104,7 @@ def options(**data) -> dict:
 
 
 def drawn(settings: dict, done: int = 0) -> list:
-    """What the toolbox's loop gets, iteration by iteration."""
+    """What BasicSR's loop gets, iteration by iteration."""
     loader, sampler = build_training_loader(GlobalDraws(), settings, done)
     prefetcher, batches = CPUPrefetcher(loader), []
     for epoch in range(sampler.epoch, sampler.order.epoch_of(9) + 1):

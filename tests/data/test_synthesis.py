@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from deeprftv2_arch.config.blur_synthesis import BLUR_KEYS, BlurSettings
 from deeprftv2_arch.data.synthesis import blurs, camera, kernels, pairs, trajectory, views
-from deeprftv2_arch.options.blur_synthesis import BLUR_KEYS, BlurSettings
 
 SETTINGS = BlurSettings()
 CLEAN = {'noise_gain': (1e-12, 1e-12), 'read_noise': (1e-9, 1e-9), 'jpeg_share': 0.0, 'highlight_gain': (1, 1)}

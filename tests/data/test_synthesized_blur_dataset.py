@@ -13,7 +13,7 @@ from basicsr.data import build_dataset
 from deeprftv2_arch.data import SynthesizedBlurDataset
 from deeprftv2_arch.data.loading import build_training_loader
 from deeprftv2_arch.data.sampling import Sample
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.utils.errors import UserError
 
 COUNT = 5
 

@@ -18,5 +18,5 @@ def photographs() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def as_unit() -> callable:
-    """From the toolbox's BGR bytes to RGB in [0, 1], by hand."""
+    """From BasicSR's BGR bytes to RGB in [0, 1], by hand."""
     return lambda image: cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float64) / 255

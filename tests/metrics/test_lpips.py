@@ -11,9 +11,9 @@ import torch
 from basicsr.metrics import calculate_metric
 from torchvision.models import alexnet
 
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.metrics import lpips_alex
 from deeprftv2_arch.metrics.lpips_alex import load_network
+from deeprftv2_arch.utils.errors import UserError
 
 lpips = pytest.importorskip('lpips', reason='the extra [lpips] is not installed')
 

@@ -28,7 +28,7 @@ def test_constant_error_has_a_known_figure(step):
         assert round(expected, 4) == 48.1308
 
 
-def test_toolbox_psnr_is_that_of_rounded_rgb(photographs):
+def test_basicsr_psnr_is_that_of_rounded_rgb(photographs):
     restored, sharp = photographs
     expected = peak_signal_noise_ratio(sharp, restored, data_range=255)
     assert measure('calculate_psnr', restored, sharp, crop_border=0) == pytest.approx(expected, abs=1e-9)

@@ -9,7 +9,7 @@ from basicsr.metrics import calculate_metric
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from deeprftv2_arch.metrics import align, aligned_psnr, aligned_ssim, psnr
-from deeprftv2_arch.metrics.declaration import MetricWarning
+from deeprftv2_arch.metrics.info import MetricWarning
 
 
 @pytest.fixture

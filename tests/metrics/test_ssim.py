@@ -45,13 +45,13 @@ def test_uniform_windows_are_those_of_scikit_image(photographs, as_unit):
     )
 
 
-def test_toolbox_similarity_is_the_one_per_channel(photographs):
+def test_basicsr_similarity_is_the_one_per_channel(photographs):
     x, y = photographs
     expected = structural_similarity(x.astype(np.float64), y.astype(np.float64), channel_axis=2, **GAUSSIAN)
     assert measure('calculate_ssim', x, y, crop_border=0) == pytest.approx(expected, abs=1e-9)
 
 
-def test_toolbox_luma_is_that_of_matlab(photographs):
+def test_basicsr_luma_is_that_of_matlab(photographs):
     lumas = [
         (24.966 * b + 128.553 * g + 65.481 * r) / 255 + 16 for b, g, r in (cv2.split(i / 1.0) for i in photographs)
     ]

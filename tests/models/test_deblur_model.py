@@ -11,21 +11,16 @@ import pytest
 import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
+from deblur_models import loader
 from torch.utils.data import DataLoader, Dataset
 
-from deeprftv2_arch.data import PairedDeblurDataset
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.losses import frequency_distance
 from deeprftv2_arch.nn.pyramid import image_pyramid
+from deeprftv2_arch.utils.errors import UserError
 
 
 def weights(net) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
-
-
-def loader(folders, **options) -> DataLoader:
-    opt = {'name': 'Photos', 'phase': 'val', 'dataroot_gt': str(folders.gt), 'dataroot_lq': str(folders.lq), **options}
-    return DataLoader(PairedDeblurDataset(opt))
 
 
 def test_one_iteration_equals_the_same_step_by_hand(make_model, batch):
@@ -254,7 +249,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(make_model, batch, tr
     assert torch.equal(weights(model.net_g), before[0])
     assert torch.equal(weights(model.net_g_ema), before[1])
     train_for(model, batch, range(5, 6))
-    assert model.bad_steps == {'in_a_row': 0, 'total': 2}
+    assert model.bad_steps.state() == {'in_a_row': 0, 'total': 2}
     assert not torch.equal(weights(model.net_g), before[0])
 
 

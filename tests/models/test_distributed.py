@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
-from torch import multiprocessing
+from two_processes import in_two_processes
 
-from deeprftv2_arch.errors import UserError
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-def in_two_processes(function, *arguments) -> None:
-    multiprocessing.start_processes(_enter, (free_port(), function, *arguments), nprocs=2, start_method='fork')
-
-
-def _enter(rank: int, port: int, function, *arguments) -> None:
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    torch.distributed.init_process_group('gloo', rank=rank, world_size=2)
-    function(rank, *arguments)
-    torch.distributed.destroy_process_group()
+from deeprftv2_arch.utils.errors import UserError
 
 
 def half_of(batch, rank: int):
@@ -45,7 +26,7 @@ def train_and_validate(rank, make_model, train_for, batch, data, folder) -> None
 
 
 def test_two_processes_train_as_one(make_model, train_for, batch, write_pairs, tmp_path):
-    from test_deblur_model import loader
+    from deblur_models import loader
 
     in_two_processes(train_and_validate, make_model, train_for, batch, loader(write_pairs()), tmp_path)
     alone = make_model()

@@ -14,9 +14,9 @@ import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
-from training_processes import by_the_toolbox, killed_before, signalled_before, train
+from training_processes import by_basicsr, killed_before, signalled_before, train
 
-from deeprftv2_arch import checkpoint
+from deeprftv2_arch.checkpoints import io as checkpoint
 from deeprftv2_arch.models import DeblurModel
 
 LENGTH, SAVED, KILLED = 10, 4, 7
@@ -118,8 +118,8 @@ def test_resumed_with_another_number_of_processes(options, tmp_path):
 def test_killed_and_resumed_without_our_launcher(options, tmp_path):
     straight, broken = tmp_path / 'straight', tmp_path / 'broken'
     assert train(straight, options) == [0]
-    assert train(broken, options, before=killed_before(KILLED), start=by_the_toolbox) == [-9]
-    assert train(broken, options, '--auto_resume', start=by_the_toolbox) == [0]
+    assert train(broken, options, before=killed_before(KILLED), start=by_basicsr) == [-9]
+    assert train(broken, options, '--auto_resume', start=by_basicsr) == [0]
     assert same(results(straight), results(broken))
 
 

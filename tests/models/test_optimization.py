@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.optimization import build_optimizer, build_scheduler
+from deeprftv2_arch.utils.errors import UserError
 
 
 def parameters() -> list[nn.Parameter]:
@@ -50,7 +50,7 @@ def test_cosine_follows_torch():
     assert ours.optimizer.param_groups[0]['lr'] == pytest.approx(1e-7, rel=1e-9)
 
 
-def test_toolbox_schedulers_can_be_named():
+def test_basicsr_schedulers_can_be_named():
     options = {'type': 'MultiStepLR', 'milestones': [2, 3], 'gamma': 0.5}
     scheduler = build_scheduler(build_optimizer(parameters(), {}), {'total_iter': 5, 'scheduler': options})
     assert rates(scheduler, 5) == [1e-3, 1e-3, 5e-4, 2.5e-4, 2.5e-4]

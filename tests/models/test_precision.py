@@ -10,9 +10,9 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.models.precision import Precision, compile_network
 from deeprftv2_arch.nn.nafblock import NAFBlock
+from deeprftv2_arch.utils.errors import UserError
 
 
 def test_training_and_validation_have_a_precision_each(make_model, batch, train_for) -> None:

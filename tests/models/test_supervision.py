@@ -10,10 +10,10 @@ import torch
 from basicsr.losses import build_loss
 from torch import nn
 
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.losses import FrequencyLoss, frequency_distance
 from deeprftv2_arch.models.supervision import supervise
 from deeprftv2_arch.nn.pyramid import image_pyramid
+from deeprftv2_arch.utils.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'golden' / 'losses.npz')
 

@@ -11,6 +11,8 @@ from published_atd import fill
 from torch import Tensor
 from torch.nn import functional as F
 
+from deeprftv2_arch.checkpoints.published_keys.atd import distance_table, published_layer_key
+from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import published_fke_key
 from deeprftv2_arch.nn.atd.attention import (
     CategoryAttention,
     TokenAttention,
@@ -22,8 +24,6 @@ from deeprftv2_arch.nn.atd.block import ATDBlock, ATDLayer, ConvFeedForward
 from deeprftv2_arch.nn.atd.partition import partition, spans
 from deeprftv2_arch.nn.atd.upsampler import make_upsampler
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
-from deeprftv2_arch.published_keys.atd import distance_table, published_layer_key
-from deeprftv2_arch.published_keys.deeprftv2 import published_fke_key
 
 GOLDEN = load('atd')
 LIGHT = {

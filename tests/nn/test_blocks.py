@@ -8,11 +8,11 @@ import torch
 from published import TOLERANCE, distance, fill, load
 from torch import nn
 
+from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import published_block_key
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock, turn_back
 from deeprftv2_arch.nn.stack import BlockStack
 from deeprftv2_arch.nn.vsblock import SelectiveScan2d, VSBlock
-from deeprftv2_arch.published_keys.deeprftv2 import published_block_key
 
 GOLDEN = load('modules')
 

@@ -10,9 +10,9 @@ import torch
 from published import TOLERANCE, distance, fill, load
 from torch.nn import functional as F
 
+from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import published_fke_key
 from deeprftv2_arch.nn import fke
 from deeprftv2_arch.nn.fke import FourierKernelEstimator, KernelConvolution
-from deeprftv2_arch.published_keys.deeprftv2 import published_fke_key
 
 GOLDEN = load('modules')
 

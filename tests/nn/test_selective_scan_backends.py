@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeprftv2_arch.nn.selective_scan import mamba, parallel, reference, selective_scan
+from deeprftv2_arch.nn.kernels import threads
+from deeprftv2_arch.nn.selective_scan import mamba, reference, selective_scan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +41,8 @@ def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[s
 
 THREADS = """
 import os, threading, torch
-from deeprftv2_arch.nn.selective_scan import parallel, selective_scan
+from deeprftv2_arch.nn.kernels import threads
+from deeprftv2_arch.nn.selective_scan import selective_scan
 
 g = torch.Generator().manual_seed(3)
 shapes = (2, 700, 150), (2, 700, 150), (150, 8), (2, 700, 8), (2, 700, 8), (150,), (150,)
@@ -91,7 +93,7 @@ def test_without_torch_s_threads_a_pool_does_the_same() -> None:
     done = run_python(
         THREADS
         + """
-parallel._openmp = lambda: None
+threads._openmp = lambda: None
 same(scan(2))
 in_fork()
 assert any(thread.name.startswith('selective-scan') for thread in threading.enumerate())
@@ -103,14 +105,14 @@ print('done')
 
 @pytest.mark.parametrize('runner', ['_run_in_openmp', '_run_in_pool'])
 def test_an_error_in_a_thread_is_raised(runner: str) -> None:
-    if runner == '_run_in_openmp' and parallel._openmp() is None:
+    if runner == '_run_in_openmp' and threads._openmp() is None:
         pytest.skip('torch is not linked to an OpenMP library with GOMP_parallel')
 
     def fail() -> None:
         raise KeyError('in a thread')
 
     with pytest.raises(KeyError, match='in a thread'):
-        getattr(parallel, runner)(fail, 2)
+        getattr(threads, runner)(fail, 2)
 
 
 def test_scans_at_the_same_time_do_not_disturb_each_other() -> None:
@@ -165,11 +167,11 @@ def test_very_large_steps_forget_the_past() -> None:
 
 def test_the_machine_code_is_kept_where_it_can_be_and_not_missed_where_it_cannot(tmp_path: Path) -> None:
     script = (
-        'import torch\nfrom deeprftv2_arch.nn.selective_scan import numba_math\n'
-        'numba_math.njit = lambda **flags: (lambda f: f) if not flags.get("cache") else refuse\n'
+        'import torch\nfrom deeprftv2_arch.nn.kernels import build\n'
+        'build.njit = lambda **flags: (lambda f: f) if not flags.get("cache") else refuse\n'
         'def refuse(function): raise RuntimeError("cannot cache function: no locator available")\n'
         'def plain(x): return x + 1\n'
-        'assert numba_math.compiled(plain)(1) == 2\n'
+        'assert build.compiled(plain)(1) == 2\n'
         'print(plain.__qualname__)'
     )
     done = run_python(script, NUMBA_CACHE_DIR=str(tmp_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prepare.miniatures import shrink_known_sets
 
-from deeprftv2_arch.prepare.command import main
+from deeprftv2_arch.cli.prepare import main
 
 
 @pytest.fixture

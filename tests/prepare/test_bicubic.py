@@ -1,4 +1,4 @@
-"""Low-resolution images beside those of the toolbox's `imresize`, and what a cubic interpolation must keep."""
+"""Low-resolution images beside those of BasicSR's `imresize`, and what a cubic interpolation must keep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deeprftv2_arch.prepare.bicubic import crop_to_multiple, downsample, read_rg
 
 
 @pytest.mark.parametrize('scale', [2, 3, 4])
-def test_inside_it_is_the_toolboxs_to_the_two_roundings(scale):
+def test_inside_it_is_that_of_basicsr_to_the_two_roundings(scale):
     image = np.clip(frame(3, 0, (96, 132))[1], 30, 220)  # the cubic kernel overshoots: nothing here needs clipping
     small = downsample(image, scale)
     theirs = imresize(image.astype(np.float32) / 255, 1 / scale) * 255

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from deeprftv2_arch.data import PairedDeblurDataset, SynthesizedBlurDataset
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare import photo_scenes
 from deeprftv2_arch.prepare.photo_quality import sharp_share
+from deeprftv2_arch.utils.errors import UserError
 
 
 def picture(seed: int, height: int = 400, width: int = 500) -> np.ndarray:
@@ -135,9 +135,9 @@ def test_names_that_collide_are_named(source, prepare):
 
 def test_photographs_of_one_scene_stay_together():
     names = ['IMG_0001.jpg', 'IMG_0002.jpg', 'IMG_0009.jpg', 'trip/IMG_0003.jpg', 'x.jpg', 'y.jpg']
-    likenesses = np.eye(6, dtype=np.float32)
-    likenesses[5] = likenesses[4] * 0.95 + likenesses[5] * np.sqrt(1 - 0.95**2)
-    groups = photo_scenes.group_scenes(names, list(likenesses))
+    thumbnails = np.eye(6, dtype=np.float32)
+    thumbnails[5] = thumbnails[4] * 0.95 + thumbnails[5] * np.sqrt(1 - 0.95**2)
+    groups = photo_scenes.group_scenes(names, list(thumbnails))
     assert sorted(map(sorted, groups)) == [[0, 1], [2], [3], [4, 5]]
     for count in (2, 10, 100, 1000):
         many = [f'{"abc"[index % 3]}{index * 10}' for index in range(count)]

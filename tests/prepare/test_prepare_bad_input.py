@@ -21,9 +21,9 @@ from prepare.miniatures import (
 )
 from processes import ROOT, error_lines, python
 
-from deeprftv2_arch.errors import UserError
-from deeprftv2_arch.known_sets import KNOWN_SETS
-from deeprftv2_arch.prepare.command import main
+from deeprftv2_arch.cli.prepare import main
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
+from deeprftv2_arch.utils.errors import UserError
 
 BUILDERS = {
     'gopro': build_gopro_original,
@@ -250,7 +250,7 @@ def test_lists_of_scenes_must_fit(content, message, prepare, tmp_path):
 
 
 def test_the_command_tells_mistakes_in_one_line_and_exits_with_2(tmp_path):
-    command = ['-m', 'deeprftv2_arch.prepare', 'gopro', '--source', 'nowhere', '--out', 'out']
+    command = ['-m', 'deeprftv2_arch', 'prepare', 'gopro', '--source', 'nowhere', '--out', 'out']
     done = python(*command, folder=tmp_path, path=[ROOT])
     assert done.returncode == 2
     expected = 'Error: --source nowhere: there is no such folder. Unpack the download and name its folder.'

@@ -51,6 +51,6 @@ def test_super_resolution_takes_flickr2k_where_it_is(tmp_path, flickr):
         if name == 'df2k' and not flickr:
             expected.append(f'df2k: no {tmp_path}/Flickr2K_HR, passed over')
             continue
-        make = f'-m deeprftv2_arch.prepare {name} --source {source} --out datasets/{folder} --scales 4'
-        expected += [make, f'-m deeprftv2_arch.check {name} --root datasets/{folder}']
+        make = f'-m deeprftv2_arch prepare {name} --source {source} --out datasets/{folder} --scales 4'
+        expected += [make, f'-m deeprftv2_arch check {name} --root datasets/{folder}']
     assert done.stdout.splitlines() == expected

@@ -14,12 +14,12 @@ import pytest
 from prepare.miniatures import build_dpdd_original, build_gopro_original, build_reds_original, frame, save
 from processes import ROOT, TIMEOUT, variables
 
-from deeprftv2_arch.check import check
+from deeprftv2_arch.cli.check_data import check
 from deeprftv2_arch.data.lmdb_store import read_lmdb
-from deeprftv2_arch.errors import UserError
 from deeprftv2_arch.prepare import deblurring, lmdb_writer
 from deeprftv2_arch.prepare.files import is_current
 from deeprftv2_arch.prepare.pair_job import prepare_pair
+from deeprftv2_arch.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures('small_sets')
 
@@ -167,7 +167,7 @@ def test_ctrl_c_ends_all_processes_and_the_next_run_goes_on(tmp_path):
         'import signal, sys, time\n'
         'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # which a shell in the background turns off
         'from deeprftv2_arch.prepare import pair_job\n'
-        'from deeprftv2_arch.prepare.command import run\n'
+        'from deeprftv2_arch.cli.prepare import run\n'
         'write = pair_job.write_file\n'
         'pair_job.write_file = lambda *given: (time.sleep(0.1), write(*given))\n'
     )
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_all_processes_and_the_next_run_goes_on(tmp_path):
     assert 'Traceback' not in errors
     finished = len(list(blurred.glob('*.png')))
     assert 0 < finished < 60
-    command[2] = 'import sys; from deeprftv2_arch.prepare.command import run; sys.exit(run())'
+    command[2] = 'import sys; from deeprftv2_arch.cli.prepare import run; sys.exit(run())'
     again = subprocess.run(
         command, cwd=tmp_path, env=variables([ROOT]), capture_output=True, text=True, timeout=TIMEOUT
     )

@@ -18,11 +18,11 @@ from prepare.miniatures import (
     save,
 )
 
-from deeprftv2_arch.check import check
-from deeprftv2_arch.errors import UserError
+from deeprftv2_arch.cli.check_data import check
 from deeprftv2_arch.prepare.bicubic import downsample
 from deeprftv2_arch.prepare.crops import windows
 from deeprftv2_arch.prepare.sub_images import SIZE, STEP
+from deeprftv2_arch.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures('small_sets')
 CORNERS = [(top, left) for top in (0, 12) for left in (0, 240, 264)]
@@ -92,15 +92,15 @@ def test_sub_images_are_made_once(prepare, tmp_path, capsys):
     assert 'Files written now: 0, databases: 0.' in capsys.readouterr().out
 
 
-def toolbox_starts(length: int) -> list[int]:
-    """As the toolbox's script for sub-images states them, with its threshold of 0."""
+def basicsr_starts(length: int) -> list[int]:
+    """As BasicSR's script for sub-images states them, with its threshold of 0."""
     space = np.arange(0, length - 480 + 1, 240)
     return [*space, length - 480] if length - (space[-1] + 480) > 0 else list(space)
 
 
 @pytest.mark.parametrize('height', [480, 492, 720, 732, 1356, 1404, 2040])
-def test_windows_are_the_toolboxs(height):
-    expected = [(top, left) for top in toolbox_starts(height) for left in toolbox_starts(2040)]
+def test_windows_are_basicsrs(height):
+    expected = [(top, left) for top in basicsr_starts(height) for left in basicsr_starts(2040)]
     assert windows(height, 2040, SIZE, STEP) == expected
 
 
@@ -155,9 +155,9 @@ def test_every_layout_of_the_benchmark_becomes_the_same(layout, prepare, content
             stem = f'img_{index + 1:03}' if layout == 'selfexsr' else name
             for scale in (2, 3, 4):
                 height, width = (48, 60) if layout == 'basicsr' else (50 - 50 % scale, 65 - 65 % scale)
-                good = image[:height, :width]
-                low = downsample(good, scale) if layout == 'plain' else reduced(good, scale)
-                np.testing.assert_array_equal(read(out / TITLES[folder] / f'HR/x{scale}/{stem}.png'), good)
+                gt = image[:height, :width]
+                low = downsample(gt, scale) if layout == 'plain' else reduced(gt, scale)
+                np.testing.assert_array_equal(read(out / TITLES[folder] / f'HR/x{scale}/{stem}.png'), gt)
                 np.testing.assert_array_equal(read(out / TITLES[folder] / f'LR/x{scale}/{stem}.png'), low)
     assert check('srbench', out) == []
     assert check('set5', out / 'Set5') == []

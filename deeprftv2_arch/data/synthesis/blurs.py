@@ -9,10 +9,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
 from deeprftv2_arch.data.synthesis.kernels import convolve, disc, kernel_of_path
 from deeprftv2_arch.data.synthesis.trajectory import draw_path, draw_shake
 from deeprftv2_arch.data.synthesis.views import average_views, draw_views
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
 
 
 class Blur(Protocol):

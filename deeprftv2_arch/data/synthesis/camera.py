@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
 
 
 def srgb_to_linear(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
 from deeprftv2_arch.data.synthesis.blurs import Blur, draw_blur
 from deeprftv2_arch.data.synthesis.camera import (
     Camera,
@@ -17,7 +18,6 @@ from deeprftv2_arch.data.synthesis.camera import (
     linear_to_srgb,
 )
 from deeprftv2_arch.data.synthesis.kernels import trim
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
 
 
 class BlurredPair(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeprftv2_arch.options.blur_synthesis import BlurSettings, describe_settings
+from deeprftv2_arch.config.blur_synthesis import BlurSettings, describe_settings
 
 
 def settings_table() -> str:

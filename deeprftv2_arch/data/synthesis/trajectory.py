@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
 
 STEPS = 256
 """Samples of a path, close enough together to leave no gap in a kernel of a few dozen pixels."""

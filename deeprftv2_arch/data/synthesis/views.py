@@ -12,8 +12,8 @@ import math
 import cv2
 import numpy as np
 
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
 from deeprftv2_arch.data.synthesis.trajectory import STEPS, draw_path, draw_shake, path_extent, path_length
-from deeprftv2_arch.options.blur_synthesis import BlurSettings
 
 
 def crop_corners(height: int, width: int) -> np.ndarray:

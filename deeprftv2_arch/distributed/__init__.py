@@ -1,0 +1,1 @@
+"""Several processes: ranks, exchange of objects, signals, and the failure of one of them."""

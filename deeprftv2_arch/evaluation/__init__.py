@@ -1,0 +1,1 @@
+"""Measuring restored images: the walk over test sets, metric values, results and tables."""

@@ -1,0 +1,1 @@
+"""Starting a training or a test, and saying what went wrong."""

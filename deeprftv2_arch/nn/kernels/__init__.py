@@ -1,0 +1,1 @@
+"""What the compiled CPU kernels share: SIMD, vector mathematics, how they are built, threads."""

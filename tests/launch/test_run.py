@@ -1,0 +1,270 @@
+"""How a run ends when something is wrong, and what it leaves on the disk."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import training_processes
+import yaml
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import logger as basicsr_logger
+from processes import stock_options
+from rights import obey_rights, skip_unless_rights_are_obeyed
+
+from deeprftv2_arch.launch.error_messages import user_message
+from deeprftv2_arch.launch.loader_workers import end_workers
+from deeprftv2_arch.launch.run import launch
+from deeprftv2_arch.utils.errors import UserError
+
+
+class Ended(NamedTuple):
+    """How a run ended."""
+
+    code: int
+    last_line: str
+
+
+@pytest.fixture
+def options(write_pairs) -> dict[str, Any]:
+    folders = write_pairs()
+    options = stock_options(folders.lq, folders.gt)
+    options['datasets']['train']['num_worker_per_gpu'] = 0
+    return options
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch, capsys) -> Callable[..., Ended]:
+    """Train in this process."""
+    monkeypatch.chdir(tmp_path)
+    # BasicSR opens one log file in a process, and never closes it.
+    monkeypatch.setattr(basicsr_logger, 'initialized_logger', {})
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'handlers', [])
+
+    def run(options: dict[str, Any], *arguments: str) -> Ended:
+        basicsr_logger.initialized_logger.clear()
+        logging.getLogger('basicsr').handlers.clear()
+        (tmp_path / 'run.yml').write_text(yaml.safe_dump(options))
+        monkeypatch.setattr('sys.argv', ['train', '-opt', 'run.yml', *arguments])
+        code = launch('train', tmp_path)
+        said = capsys.readouterr().err
+        assert 'Traceback' not in said
+        return Ended(code, said.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture
+def before(train, options, tmp_path) -> dict[Path, bytes]:
+    """All files after a training that went well."""
+    assert train(options).code == 0
+    return files(tmp_path)
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    """What a run may write, and its contents."""
+    below = [path for name in ('experiments', 'tb_logger') for path in (folder / name).rglob('*')]
+    return {path: path.read_bytes() for path in below if path.is_file()}
+
+
+def test_a_wrong_option_touches_nothing(before, train, options, tmp_path):
+    options['network_g']['type'] = 'EDSRR'
+    code, line = train(options)
+    assert code == 2
+    assert line.startswith('Error: run.yml:')
+    assert line.endswith(": network_g.type: nothing is registered under the name 'EDSRR' (did you mean 'EDSR'?).")
+    assert files(tmp_path) == before
+
+
+def test_a_failure_while_the_run_is_set_up_is_undone(before, train, options, tmp_path):
+    torch.save({'params': {'conv_first.weight': torch.zeros(1)}}, tmp_path / 'other.pth')
+    options['path']['pretrain_network_g'] = 'other.pth'
+    ended = train(options)
+    assert ended.code == 2
+    assert ended.last_line.startswith('Error: other.pth is not a checkpoint of this EDSR: 9 missing: ')
+    # The last experiment is where it was, not in an archive beside an empty one.
+    assert files(tmp_path) == before
+
+
+def test_a_failure_without_anything_before_leaves_nothing(train, options, tmp_path):
+    options['datasets']['train']['gt_size'] = 99
+    ended = train(options)
+    assert ended.code == 2
+    assert ended.last_line.startswith('Error: LQ (40, 48) is smaller than patch size (99, 99).')
+    assert files(tmp_path) == {}
+    assert list((tmp_path / 'experiments').iterdir()) == []
+
+
+def test_a_failure_of_a_resumed_run_leaves_its_experiment(before, train, options, tmp_path):
+    options['datasets']['train']['gt_size'] = 99
+    assert train(options, '--auto_resume', '--force_yml', 'train:total_iter=8').code == 2
+    checkpoints = {path: content for path, content in before.items() if path.suffix in ('.pth', '.state')}
+    assert len(checkpoints) == 5
+    assert checkpoints.items() <= files(tmp_path).items()
+
+
+def test_a_failure_after_an_iteration_leaves_the_log(train, options, tmp_path, monkeypatch):
+    optimize = SRModel.optimize_parameters
+
+    def fails_at_three(model, iteration):
+        if iteration == 3:
+            raise UserError('the third iteration fails')
+        optimize(model, iteration)
+
+    monkeypatch.setattr(SRModel, 'optimize_parameters', fails_at_three)
+    assert train(options) == (2, 'Error: the third iteration fails')
+    assert {path.suffix for path in files(tmp_path / '.')} >= {'.log', '.pth', '.state'}
+
+
+@pytest.mark.parametrize('iteration', [1, 3])
+def test_interrupted(train, options, tmp_path, monkeypatch, iteration):
+    optimize = SRModel.optimize_parameters
+
+    def interrupted(model, current):
+        if current == iteration:
+            raise KeyboardInterrupt
+        optimize(model, current)
+
+    monkeypatch.setattr(SRModel, 'optimize_parameters', interrupted)
+    ended = train(options)
+    if iteration == 1:
+        assert ended == (130, 'Interrupted.')
+        assert files(tmp_path) == {}
+    else:
+        assert ended == (130, 'Interrupted. Add --auto_resume to go on from the last checkpoint.')
+        assert (tmp_path / 'experiments' / 'stock' / 'training_states' / '2.state').is_file()
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(train, options, monkeypatch):
+    def broken(*_):
+        raise RuntimeError('a bug')
+
+    monkeypatch.setattr(SRModel, 'optimize_parameters', broken)
+    with pytest.raises(RuntimeError, match='a bug'):
+        train(options)
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('prefetch', [None, 'cpu'])
+def test_a_key_that_is_missed_late(train, options, workers, prefetch):
+    options['datasets']['train'] |= {'num_worker_per_gpu': workers, 'prefetch_mode': prefetch}
+    del options['datasets']['train']['gt_size']
+    code, line = train(options)
+    assert code == 2
+    assert line.startswith(
+        "Error: The option file has no key 'gt_size', which is read by: gt_size = self.opt['gt_size']"
+    )
+    assert 'basicsr/data/paired_image_dataset.py, line ' in line
+
+
+def test_an_assertion_of_basicsr(train, options, write_pairs):
+    options['datasets']['train']['dataroot_lq'] = str(write_pairs('more', count=5).lq)
+    code, line = train(options)
+    assert code == 2
+    assert line.startswith(
+        'Error: lq and gt datasets have different number of images: 5, 4. (basicsr/data/data_util.py'
+    )
+
+
+def test_too_few_images_for_one_batch(train, options):
+    options['datasets']['train'] |= {'batch_size_per_gpu': 5, 'dataset_enlarge_ratio': 1}
+    code, line = train(options)
+    assert code == 2
+    assert line.startswith("Error: The data set 'photos' has 4 images, too few for one batch. Lower")
+
+
+def test_no_images(train, options, tmp_path):
+    for role in ('lq', 'gt'):
+        (tmp_path / role).mkdir()
+        options['datasets']['train'][f'dataroot_{role}'] = role
+    code, line = train(options)
+    assert code == 2
+    assert line == "Error: The data set 'photos' has no images. Look into dataroot_gt: gt, dataroot_lq: lq."
+
+
+def test_no_arguments(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr('sys.argv', ['train'])
+    with pytest.raises(SystemExit) as ended:
+        launch('train', tmp_path)
+    assert ended.value.code == 2
+    assert '--auto_resume' in capsys.readouterr().err
+
+
+def test_an_exception_of_someone_else_is_not_explained():
+    with pytest.raises(KeyError) as raised:
+        {}['opt']
+    assert user_message(raised.value) is None
+
+
+def test_full_disk_wherever_it_is_met(tmp_path):
+    with pytest.raises(OSError, match='No space left') as raised:
+        Path('/dev/full').write_text('x')
+    assert user_message(raised.value) == 'No space left on device. Make room, then go on: --auto_resume.'
+
+
+@pytest.mark.parametrize('gt_size', [16, 99])
+def test_a_log_without_room_is_not_what_is_told(train, options, monkeypatch, gt_size):
+    def full(handler):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(logging.FileHandler, 'flush', full)
+    options['datasets']['train']['gt_size'] = gt_size
+    code, line = train(options)
+    assert code == (0 if gt_size == 16 else 2)
+    assert gt_size == 16 or line.startswith('Error: LQ (40, 48) is smaller than patch size (99, 99).')
+
+
+def test_a_file_where_the_folder_should_be(train, options, tmp_path):
+    (tmp_path / 'experiments').write_text('notes')
+    ended = train(options)
+    assert ended.code == 2
+    assert f'{tmp_path / "experiments"}' in ended.last_line
+    assert 'Correct the folder or its rights' in ended.last_line
+    assert (tmp_path / 'experiments').read_text() == 'notes'
+
+
+def test_no_permission_to_write(options, tmp_path):
+    skip_unless_rights_are_obeyed()
+    (tmp_path / 'x' / 'experiments').mkdir(parents=True, mode=0o500)
+
+    def start(kind: str, folder: Path) -> int:
+        obey_rights()
+        return launch(kind, folder)
+
+    assert training_processes.train(tmp_path / 'x', options, start=start) == [2]
+    said = (tmp_path / 'x' / 'said_0.txt').read_text()
+    assert 'Traceback' not in said
+    assert said.splitlines()[-1].startswith(f'Error: Permission denied: {tmp_path / "x" / "experiments"}')
+    assert list((tmp_path / 'x' / 'experiments').iterdir()) == []
+
+
+def test_processes_at_a_port_that_is_taken():
+    with socket.create_server(('', 0)) as taken, pytest.raises(RuntimeError) as raised:
+        torch.distributed.TCPStore('127.0.0.1', taken.getsockname()[1], is_master=True)
+    message = user_message(raised.value)
+    assert message.startswith('The processes of this run cannot meet: ')
+    assert 'address already in use. Take another port' in message
+    assert '\n' not in message
+
+
+def test_memory_of_the_gpu():
+    message = user_message(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB.'))
+    assert message.startswith(
+        'The GPU has too little memory: train with a smaller batch or crop, test with tiles. CUDA'
+    )
+
+
+def test_workers_are_ended_without_the_signal_that_windows_lacks(monkeypatch):
+    worker = torch.multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,), daemon=True)
+    worker.start()
+    monkeypatch.delattr('signal.SIGCHLD')
+    end_workers()
+    worker.join(timeout=10)
+    assert worker.exitcode == -9
