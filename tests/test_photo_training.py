@@ -14,7 +14,7 @@ from basicsr.archs import build_network
 from launched import SHORT, assignments, copy_project, run
 from processes import ROOT
 
-from deeprftv2_arch.data.synthesis.table import settings_table
+from deeprftv2_arch.config.blur_synthesis import settings_table
 from deeprftv2_arch.prepare import command as prepare
 
 OPTIONS = ROOT / 'options' / 'train_photos.yml'
@@ -71,4 +71,4 @@ def test_the_weights_fit_into_eight_megabytes_at_half_precision():
 
 
 def test_the_page_has_the_settings():
-    assert settings_table() in PAGE.read_text(encoding='utf-8'), 'python -m deeprftv2_arch.data.synthesis'
+    assert settings_table() in PAGE.read_text(encoding='utf-8'), 'Make it anew: config.blur_synthesis.settings_table()'

@@ -1,139 +1,152 @@
-"""The ranges that synthesized blur is drawn from, each with its source, and the option keys made of them."""
+"""The ranges that synthesized blur is drawn from, each with its source."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Annotated, NamedTuple, get_args, get_type_hints
+import math
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
 
-from deeprftv2_arch.config.keys import Key
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-Range = tuple[float, float]
+from deeprftv2_arch.config.options import (
+    Folder,
+    Natural,
+    NonNegative,
+    Options,
+    Positive,
+    Size,
+    as_yaml,
+    detail,
+    fields,
+    option,
+)
+from deeprftv2_arch.config.schema import DatasetOptions
 
 
-class Setting(NamedTuple):
-    """What a field means, and where its default comes from."""
-
-    meaning: str
-    source: str
+def _pair(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
-@dataclass(frozen=True)
-class BlurSettings:
-    """What blur and camera may be, as shares and ranges ``(least, most)``.
+def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f'the range [{limits[0]:g}, {limits[1]:g}] ends before it begins.')
+    return limits
 
-    Lengths are in pixels of the crop; light is linear, with 1 for white. Each field's annotation says what it means and
-    where its default comes from; ``docs/photographs.md`` lists them.
 
-    Raises:
-        ValueError: If a range ends before it begins or holds what cannot be, or if all shares are zero.
+def _has_logarithms(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] == 0 < limits[1]:
+        raise ValueError('a range of logarithms cannot begin at 0. Write [0, 0] for none.')
+    return limits
+
+
+def _between(least: float, most: float = math.inf) -> Callable[[tuple[float, float]], tuple[float, float]]:
+    def check(limits: tuple[float, float]) -> tuple[float, float]:
+        if limits[0] < least:
+            raise ValueError(f'must be at least {least}, got [{limits[0]:g}, {limits[1]:g}].')
+        if limits[1] > most:
+            raise ValueError(f'must be at most {most}, got [{limits[0]:g}, {limits[1]:g}].')
+        return limits
+
+    return check
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Range = Annotated[tuple[float, float], BeforeValidator(_pair), AfterValidator(_in_order), AfterValidator(_between(0))]
+"""``[least, most]``, from which numbers are drawn evenly."""
+
+LogarithmicRange = Annotated[Range, AfterValidator(_has_logarithms)]
+"""``[least, most]``, from which numbers are drawn evenly in their logarithm."""
+
+
+class BlurSettings(Options):
+    """What blur and camera may be, as shares and ranges ``[least, most]``.
+
+    Lengths are in pixels of the crop; light is linear, with 1 for white. ``docs/photographs.md`` lists all with the
+    sources of their defaults.
     """
 
-    share_shake: Annotated[
-        float,
-        Setting(
-            'Share of crops blurred by one kernel of a shaken hand.',
-            'own choice',
-        ),
-    ] = 0.3
-    share_rotation: Annotated[
-        float, Setting('Share blurred by a rotating camera, so that the blur varies over the crop.', 'own choice')
-    ] = 0.3
-    share_defocus: Annotated[float, Setting('Share out of focus.', 'own choice')] = 0.15
-    share_layers: Annotated[float, Setting('Share with an object that moves before its background.', 'own choice')] = (
-        0.15
+    share_shake: NonNegative = option(
+        'Share of crops blurred by one kernel of a shaken hand.', 0.3, source='own choice'
     )
-    share_sharp: Annotated[
-        float, Setting('Share that is nearly sharp, so that sharp photographs are left alone.', 'own choice')
-    ] = 0.1
-    shake_extent: Annotated[
-        Range,
-        Setting('Largest distance between two points of a trajectory.', 'own choice: what a small network can undo'),
-    ] = (2, 14)
-    sharp_extent: Annotated[Range, Setting('The same for nearly sharp crops.', 'own choice')] = (0, 1)
-    shake_tremor: Annotated[
-        Range, Setting('Random change of direction per step of a trajectory.', 'after Boracchi and Foi 2012')
-    ] = (0, 0.2)
-    shake_pull: Annotated[
-        Range, Setting('Pull back to the start, relative to the tremor.', 'after Boracchi and Foi 2012')
-    ] = (0, 0.7)
-    shake_impulse: Annotated[
-        Range, Setting('Chance per step of turning nearly round.', 'after Boracchi and Foi 2012')
-    ] = (0, 0.02)
-    focal_length: Annotated[
-        Range,
-        Setting(
-            'Focal length of the rotating camera.',
-            'Carbajal et al. (arXiv 2209.12675) take 1000; an octave to each side',
-        ),
-    ] = (500, 2000)
-    roll: Annotated[
-        float, Setting('Largest roll of the rotating camera, in degrees.', 'as in Blur2Seq (Carbajal et al.)')
-    ] = 1.0
-    poses: Annotated[int, Setting('Most poses of the rotating camera that are averaged.', 'Blur2Seq averages 25')] = 32
-    defocus_radius: Annotated[Range, Setting('Radius of the disc of an unfocused point.', 'own choice')] = (0.7, 4)
-    defocus_rim: Annotated[Range, Setting('Width of its soft rim, relative to the radius.', 'own choice')] = (0.1, 0.4)
-    layer_share: Annotated[Range, Setting('Share of the crop that a moving object covers.', 'own choice')] = (0.15, 0.6)
-    photograph_scale: Annotated[
-        Range, Setting('Factor by which the photograph is reduced.', 'own choice: sharper pixels')
-    ] = (
-        0.5,
-        1,
+    share_rotation: NonNegative = option(
+        'Share blurred by a rotating camera, so that the blur varies over the crop.', 0.3, source='own choice'
     )
-    highlight_start: Annotated[
-        float, Setting('sRGB value above which highlights are made brighter before the blur.', 'own choice')
-    ] = 0.9
-    highlight_gain: Annotated[
-        Range,
-        Setting(
-            'How much brighter white may have been before it clipped.',
-            'Carbajal et al. (arXiv 2209.12675): 1 + 2 U(0, 1)',
-        ),
-    ] = (1, 3)
-    noise_gain: Annotated[
-        Range,
-        Setting(
-            'Variance of the photon noise at white, drawn evenly in its logarithm.',
-            'holds the cameras of Rim et al. 2022: 0.9e-4 and 1e-4, times 0.5 to 1.5',
-        ),
-    ] = (2e-5, 1e-3)
-    read_noise: Annotated[
-        Range,
-        Setting(
-            'Standard deviation of the noise in the dark, drawn evenly in its logarithm.',
-            'holds the noisier camera of Rim et al. 2022: 9e-4, times 0.5 to 1.5',
-        ),
-    ] = (1e-4, 3e-3)
-    jpeg_share: Annotated[
-        float, Setting('Share of crops that went through JPEG.', 'own choice: photographs are JPEGs')
-    ] = 0.7
-    jpeg_quality: Annotated[Range, Setting('Quality of that JPEG.', 'own choice: what cameras write')] = (70, 98)
-    texture: Annotated[
-        float,
-        Setting('Mean step between neighbouring pixels, of 255, below which another place is tried.', 'own choice'),
-    ] = 4
-    tries: Annotated[int, Setting('Most places that are tried; then the last is taken.', 'own choice')] = 6
+    share_defocus: NonNegative = option('Share out of focus.', 0.15, source='own choice')
+    share_layers: NonNegative = option(
+        'Share with an object that moves before its background.', 0.15, source='own choice'
+    )
+    share_sharp: NonNegative = option(
+        'Share that is nearly sharp, so that sharp photographs are left alone.', 0.1, source='own choice'
+    )
+    shake_extent: Range = option(
+        'Largest distance between two points of a trajectory.',
+        (2, 14),
+        source='own choice: what a small network can undo',
+    )
+    sharp_extent: Range = option('The same for nearly sharp crops.', (0, 1), source='own choice')
+    shake_tremor: Range = option(
+        'Random change of direction per step of a trajectory.', (0, 0.2), source='after Boracchi and Foi 2012'
+    )
+    shake_pull: Range = option(
+        'Pull back to the start, relative to the tremor.', (0, 0.7), source='after Boracchi and Foi 2012'
+    )
+    shake_impulse: Range = option(
+        'Chance per step of turning nearly round.', (0, 0.02), source='after Boracchi and Foi 2012'
+    )
+    focal_length: Annotated[Range, AfterValidator(_between(1))] = option(
+        'Focal length of the rotating camera.',
+        (500, 2000),
+        source='Carbajal et al. (arXiv 2209.12675) take 1000; an octave to each side',
+    )
+    roll: NonNegative = option(
+        'Largest roll of the rotating camera, in degrees.', 1.0, source='as in Blur2Seq (Carbajal et al.)'
+    )
+    poses: Positive = option('Most poses of the rotating camera that are averaged.', 32, source='Blur2Seq averages 25')
+    defocus_radius: Annotated[Range, AfterValidator(_between(0.1))] = option(
+        'Radius of the disc of an unfocused point.', (0.7, 4), source='own choice'
+    )
+    defocus_rim: Range = option('Width of its soft rim, relative to the radius.', (0.1, 0.4), source='own choice')
+    layer_share: Annotated[Range, AfterValidator(_between(0, 1))] = option(
+        'Share of the crop that a moving object covers.', (0.15, 0.6), source='own choice'
+    )
+    photograph_scale: Annotated[Range, AfterValidator(_between(0.1, 1))] = option(
+        'Factor by which the photograph is reduced.', (0.5, 1), source='own choice: sharper pixels'
+    )
+    highlight_start: Annotated[float, Field(ge=0, lt=1)] = option(
+        'sRGB value above which highlights are made brighter before the blur.', 0.9, source='own choice'
+    )
+    highlight_gain: Annotated[Range, AfterValidator(_between(1))] = option(
+        'How much brighter white may have been before it clipped.',
+        (1, 3),
+        source='Carbajal et al. (arXiv 2209.12675): 1 + 2 U(0, 1)',
+    )
+    noise_gain: LogarithmicRange = option(
+        'Variance of the photon noise at white, drawn evenly in its logarithm.',
+        (2e-05, 0.001),
+        source='holds the cameras of Rim et al. 2022: 0.9e-4 and 1e-4, times 0.5 to 1.5',
+    )
+    read_noise: LogarithmicRange = option(
+        'Standard deviation of the noise in the dark, drawn evenly in its logarithm.',
+        (0.0001, 0.003),
+        source='holds the noisier camera of Rim et al. 2022: 9e-4, times 0.5 to 1.5',
+    )
+    jpeg_share: Fraction = option(
+        'Share of crops that went through JPEG.', 0.7, source='own choice: photographs are JPEGs'
+    )
+    jpeg_quality: Annotated[Range, AfterValidator(_between(1, 100))] = option(
+        'Quality of that JPEG.', (70, 98), source='own choice: what cameras write'
+    )
+    texture: NonNegative = option(
+        'Mean step between neighbouring pixels, of 255, below which another place is tried.', 4, source='own choice'
+    )
+    tries: Positive = option('Most places that are tried; then the last is taken.', 6, source='own choice')
 
-    def __post_init__(self) -> None:
-        for name, (kind, _) in describe_settings().items():
-            value = getattr(self, name)
-            if kind == Range and value[0] > value[1]:
-                raise ValueError(f'{name}: the range {list(value)} ends before it begins.')
-        for name in ('noise_gain', 'read_noise'):
-            least, most = getattr(self, name)
-            if least == 0 < most:
-                raise ValueError(f'{name}: a range of logarithms cannot begin at 0. Write [0, 0] for none.')
-        for name in ('photograph_scale', 'focal_length', 'defocus_radius', 'highlight_gain'):
-            if getattr(self, name)[0] <= 0:
-                raise ValueError(f'{name}: must be above 0, got {list(getattr(self, name))}.')
-        for name, most in (('photograph_scale', 1), ('layer_share', 1), ('jpeg_quality', 100)):
-            if getattr(self, name)[1] > most:
-                raise ValueError(f'{name}: must be at most {most}, got {list(getattr(self, name))}.')
-        if self.highlight_start >= 1:
-            raise ValueError(f'highlight_start: must be below 1, got {self.highlight_start}.')
-        if self.poses < 1 or self.tries < 1:
-            raise ValueError('poses and tries: must be at least 1.')
+    @model_validator(mode='after')
+    def _draws_something(self) -> BlurSettings:
         if not self.share_shake + self.share_rotation + self.share_defocus + self.share_layers + self.share_sharp:
             raise ValueError('share_*: all are 0, so there is no blur to draw. Raise one of them.')
+        return self
 
     @property
     def margin(self) -> int:
@@ -141,14 +154,25 @@ class BlurSettings:
         return int(max(self.shake_extent[1], self.sharp_extent[1], self.defocus_radius[1] * 1.5)) + 2
 
 
-def describe_settings() -> dict[str, tuple[type, Setting]]:
-    """The type of each setting and what there is to say about it, by name, in order."""
-    hints = get_type_hints(BlurSettings, include_extras=True)
-    return {one.name: get_args(hints[one.name]) for one in fields(BlurSettings)}
+class SynthesizedBlurOptions(DatasetOptions, BlurSettings, extra='forbid'):
+    """Sharp photographs that are blurred while training goes on."""
+
+    similarity: ClassVar[float] = 0.6
+    dataroot_gt: Folder = option(
+        'Folder of sharp photographs; its sub-folders are searched too.', needed='always', may_change=True
+    )
+    scale: Literal[1] | None = option('Copied from the top of the option file.')
+    gt_size: Size | None = option(
+        'Crop in pixels: one number or `[height, width]`; or give `train.stages`.', needed='unstaged'
+    )
+    long_side: Positive = option('Larger photographs are reduced to this many pixels.', 1152)
+    cache_mb: Natural = option('Memory for decoded photographs, for each process that reads.', 512, may_change=True)
+    return_kernel: bool = option('Give the true kernel with each pair.', False, may_change=True)
 
 
-BLUR_KEYS = tuple(
-    Key(name, kind, setting.meaning, getattr(BlurSettings, name), at_least=0)
-    for name, (kind, setting) in describe_settings().items()
-)
-"""Every setting as an option key."""
+def settings_table() -> str:
+    """Write every setting with its default, meaning and source as a table in Markdown."""
+    lines = ['| key | default | meaning | source of the default |', '| --- | --- | --- | --- |']
+    for name, field in fields(BlurSettings).items():
+        lines.append(f'| `{name}` | {as_yaml(field.default)} | {field.description} | {detail(field, "source")} |')
+    return '\n'.join(lines)

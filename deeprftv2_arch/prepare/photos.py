@@ -98,32 +98,32 @@ def plan_photos(args: Namespace) -> Plan:
     )
 
 
-def prepare_photograph(item: Photograph, place: OutputDirs) -> JobResult:
+def prepare_photograph(item: Photograph, dirs: OutputDirs) -> JobResult:
     """Write what becomes of one photograph; nothing if it is there and of the same age."""
     name = f'{item.part}/{item.stem}'
     try:
-        return _write_photograph(item, place) if item.part == 'train' else _write_pair(item, place)
+        return _write_photograph(item, dirs) if item.part == 'train' else _write_pair(item, dirs)
     except (DataError, OSError) as error:
         return JobResult(name, error=str(error))
 
 
-def _write_photograph(item: Photograph, place: OutputDirs) -> JobResult:
+def _write_photograph(item: Photograph, dirs: OutputDirs) -> JobResult:
     file = f'train/{item.stem}.jpg'
     image = read_photograph(item.path, LONG_SIDE)
     height, width = image.shape[:2]
     made = OutputFile(file, height, width, 8)
-    if is_current(place.out / file, item.path):
+    if is_current(dirs.out / file, item.path):
         return JobResult(file, (made,))
     data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
     def write(path: Path) -> None:
         path.write_bytes(data)
 
-    write_file(place, file, item.path, write)
+    write_file(dirs, file, item.path, write)
     return JobResult(file, (made,), 1)
 
 
-def _write_pair(item: Photograph, place: OutputDirs) -> JobResult:
+def _write_pair(item: Photograph, dirs: OutputDirs) -> JobResult:
     settings = BlurSettings()
     size = 2 * settings.margin + 1
     files = {role: f'val/{role}/{item.stem}.png' for role in ('blur', 'sharp', 'kernels')}
@@ -132,7 +132,7 @@ def _write_pair(item: Photograph, place: OutputDirs) -> JobResult:
         OutputFile(files['sharp'], CROP, CROP, 8),
         OutputFile(files['kernels'], size, size, 16),
     )
-    missing = [role for role, file in files.items() if not is_current(place.out / file, item.path)]
+    missing = [role for role, file in files.items() if not is_current(dirs.out / file, item.path)]
     if not missing:
         return JobResult(f'val/{item.stem}', made)
     pair = draw_pair(read_photograph(item.path, LONG_SIDE), (CROP, CROP), settings, np.random.default_rng(_seed(item)))
@@ -143,7 +143,7 @@ def _write_pair(item: Photograph, place: OutputDirs) -> JobResult:
         'kernels': np.rint(kernel * (65535 / kernel.max())).astype(np.uint16),
     }
     for role in missing:
-        write_file(place, files[role], item.path, encode_png(images[role]))
+        write_file(dirs, files[role], item.path, encode_png(images[role]))
     return JobResult(f'val/{item.stem}', made, len(missing))
 
 
