@@ -1,57 +1,54 @@
-"""Which checkpoint a training goes on from, and whether it is the same training."""
+"""The checkpoint that a training goes on from, and the checks that it is the same training."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint
+from deeprftv2_arch.config.components import dataset_section
+from deeprftv2_arch.config.options import Options, fields, unchanging
+from deeprftv2_arch.config.schema import DeblurTrainOptions, RunOptions
 from deeprftv2_arch.config.stages import read_stages
 from deeprftv2_arch.utils.errors import UserError
-
-MAY_CHANGE_ON_RESUME = re.compile(
-    r'datasets\.train\.(name|phase|dataroot_\w+|io_backend\..+|meta_info_file|filename_tmpl|recursive)'
-    # How data are read, and in which portions, changes nothing about the order; the total batch is compared instead.
-    r'|datasets\.train\.(num_worker_per_gpu|batch_size_per_gpu|dataset_enlarge_ratio|prefetch_mode|num_prefetch_queue'
-    r'|pin_memory|persistent_workers|use_shuffle|protocol)'
-    r'|train\.(total_iter|stages|accumulate|max_bad_steps|channels_last|compile|tf32)'
-    # How a network spends time and memory.
-    r'|network_g\.(tile|tile_overlap|reversible)'
-)
-"""Options that may change between the parts of a training. Where the data lie may too: their names are compared."""
 
 _NEEDED = {'epoch', 'iter', 'optimizers', 'schedulers'}
 
 
 def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make a training what it is, as plain values for a checkpoint.
+    """Collect the options that make a training what it is, as plain values for a checkpoint.
 
     Args:
         options: All options of a training, as BasicSR has parsed them.
     """
-    parts = {name: part for name, part in options.items() if name in ('model_type', 'scale', 'train')}
-    parts |= {name: part for name, part in options.items() if name.startswith('network_')}
-    parts['datasets'] = {'train': (options.get('datasets') or {}).get('train') or {}}
-    record = {
-        key: value for key, value in _flat(parts) if value is not None and not MAY_CHANGE_ON_RESUME.fullmatch(key)
+    train, data = options['train'], (options.get('datasets') or {}).get('train') or {}
+    top = {
+        name: part for name, part in options.items() if name in ('model_type', 'scale') or name.startswith('network_')
     }
-    scheduler = options['train'].get('scheduler') or {}
+    written = unchanging(dataset_section(data.get('type')), data)
+    written.pop('phase', None)  # BasicSR's
+    parts = {
+        **unchanging(RunOptions, top),
+        'train': unchanging(DeblurTrainOptions, train),
+        'datasets': {'train': written},
+    }
+    record = {key: value for key, value in _flat(parts) if value is not None}
+    scheduler = train.get('scheduler') or {}
     if scheduler.get('type', 'CosineAnnealingLR') == 'CosineAnnealingLR':
-        record['train.scheduler.T_max'] = scheduler.get('T_max', options['train']['total_iter'])
+        record['train.scheduler.T_max'] = scheduler.get('T_max', train['total_iter'])
     stages = read_stages(options)
-    if options['train'].get('stages') is None:
+    if train.get('stages') is None:
         record['total batch (processes x batch_size_per_gpu x accumulate)'] = stages[0].total_batch
     else:
         # The end of the last stage may be moved; what was trained may not.
-        record['train.stages'] = [[stage.first, *stage.gt_size, stage.total_batch] for stage in stages]
+        record['train.stages'] = [[stage.first, *(stage.gt_size or ()), stage.total_batch] for stage in stages]
     return record
 
 
 def load_state(path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the state of a training and see whether the training of these options can go on from it.
+    """Read the state of a training and check that the training of these options can go on from it.
 
     Raises:
         UserError: If the file or the weights that belong to it cannot be read, or were made by another training.
@@ -75,7 +72,7 @@ def load_state(path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def newest_state(options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
-    """The newest state of the experiment that the training can go on from; newer ones are skipped with a warning.
+    """Find the newest state that the training can go on from; newer ones that it cannot are skipped with a warning.
 
     Returns:
         Its file and its content, or None if the experiment has no state at all.
@@ -84,7 +81,8 @@ def newest_state(options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | No
         UserError: If there are states, and none of them will do.
     """
     folder = Path(options['path']['training_states'])
-    states = sorted((p for p in folder.glob('*.state') if p.stem.isdigit()), key=lambda p: int(p.stem), reverse=True)
+    states = [path for path in folder.glob('*.state') if path.stem.isdigit()]
+    states.sort(key=lambda path: int(path.stem), reverse=True)
     problems: list[UserError] = []
     for path in states:
         try:
@@ -124,14 +122,15 @@ def check_data(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None
     """
     if before is None or before == now:
         return
+    names = ' of other names' if before['images'] == now['images'] else ''
     raise UserError(
-        f'datasets.train: the training began with {before["images"]} images, and now there are {now["images"]}'
-        f'{" of other names" if before["images"] == now["images"] else ""}. Restore the data, or start a new training.'
+        f'datasets.train: the training began with {before["images"]} images, and now there are {now["images"]}{names}. '
+        'Restore the data, or start a new training.'
     )
 
 
 def _weights(iteration: int, options: Mapping[str, Any]) -> Iterator[Path]:
-    """The files that BasicSR loads with a state."""
+    """Yield the files that BasicSR loads with a state."""
     ignored = options['path'].get('ignore_resume_networks') or ()
     for name in options:
         if name.startswith('network_') and name not in ignored:
@@ -139,20 +138,28 @@ def _weights(iteration: int, options: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _check_unchanged(path: Path, before: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    now = training_fingerprint(options)
+    data = (options.get('datasets') or {}).get('train') or {}
+    defaults = _defaults('train', DeblurTrainOptions) | _defaults('datasets.train', dataset_section(data.get('type')))
+    before, now = {**defaults, **before}, {**defaults, **training_fingerprint(options)}
     names = {}
     if 'T_max' not in (options['train'].get('scheduler') or {}):
         names['train.scheduler.T_max'] = 'train.total_iter (which train.scheduler.T_max follows)'
-    changes = [
-        f'{names.get(key, key)}: {now.get(key, "absent")} instead of {before.get(key, "absent")}'
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
+    changes = []
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            name = names.get(key, key)
+            changes.append(f'{name}: {now.get(key, "absent")} instead of {before.get(key, "absent")}')
     if changes:
         raise UserError(
             f'{path} was made with other options: {"; ".join(changes)}. Change them back; or begin a new training '
             'under another name from its weights, with path.pretrain_network_g.'
         )
+
+
+def _defaults(where: str, section: type[Options]) -> dict[str, Any]:
+    """What holds where a key is absent: writing it out is no change."""
+    values = {f'{where}.{name}': field.default for name, field in fields(section).items() if not field.is_required()}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _flat(part: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
@@ -164,5 +171,7 @@ def _flat(part: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """A value in the form in which it comes back from a file."""
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    """Bring a value into the form in which it comes back from a file."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
