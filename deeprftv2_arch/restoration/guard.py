@@ -29,8 +29,8 @@ BAND = 32 * BLOCK
 COLOUR, COLOUR_BY_CONTRAST, COLOUR_WIDE = 0.06, 0.5, 0.2
 DETAIL, DETAIL_BY_CONTRAST, DETAIL_MOST, DETAIL_OF_INPUT = 0.06, 0.4, 0.25, 1.5
 SHIFT = 0.05
-"""Limits, for values in [0, 1]; the last is for the mean colour of the whole photograph. As many times the detail of the
-input is always allowed."""
+"""Limits, for values in [0, 1]. `DETAIL_OF_INPUT` times the detail of the input is always allowed; `SHIFT` is for the
+mean colour of the whole photograph."""
 
 
 @dataclass(frozen=True)

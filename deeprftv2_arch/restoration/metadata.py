@@ -84,9 +84,7 @@ def read_metadata(image: Image.Image) -> Metadata:
     """The metadata of an opened image."""
     info = image.info
     xmp = info.get('xmp') or info.get('XML:com.adobe.xmp') or b''
-    texts = {
-        key: str(value) for key, value in getattr(image, 'text', {}).items() if key not in ('XML:com.adobe.xmp',)
-    }
+    texts = {key: str(value) for key, value in getattr(image, 'text', {}).items() if key not in ('XML:com.adobe.xmp',)}
     photoshop = b''
     exif = info.get('exif') or b''
     if image.format == 'TIFF':

@@ -107,7 +107,9 @@ def encode_photo(photo: Photo, pixels: np.ndarray, file_format: str, quality: in
         quality: Of JPEG and WebP, 1 to 100.
         keep_metadata: Whether metadata are written. The colour profile always is: without it colours would change.
     """
-    metadata = photo.metadata if keep_metadata else Metadata(icc=photo.metadata.icc, exif=photo.metadata.orientation_only())
+    metadata = (
+        photo.metadata if keep_metadata else Metadata(icc=photo.metadata.icc, exif=photo.metadata.orientation_only())
+    )
     alpha = photo.alpha
     height, width = pixels.shape[:2]
     if pixels.shape[:2] != photo.pixels.shape[:2]:
@@ -139,7 +141,9 @@ def _check(image: Image.Image, path: Path, max_megapixels: float) -> None:
     if getattr(image, 'n_frames', 1) > 1 and image.format not in ('MPO', 'HEIF'):
         raise UserError(f'{path} has {image.n_frames} pages or frames. Save the one to restore as a file of its own.')
     if image.mode in _REFUSED:
-        raise UserError(f'{path} has {_REFUSED[image.mode]}, which are not supported. Save it as RGB with 8 or 16 bits.')
+        raise UserError(
+            f'{path} has {_REFUSED[image.mode]}, which are not supported. Save it as RGB with 8 or 16 bits.'
+        )
 
 
 def _is_wide(image: Image.Image, path: Path) -> bool:
@@ -208,4 +212,3 @@ class _any_size(warnings.catch_warnings):  # noqa: N801  # a context manager, us
     def __exit__(self, *details: object) -> None:
         Image.MAX_IMAGE_PIXELS = self.limit
         super().__exit__(*details)
-

@@ -14,6 +14,9 @@ from PIL import ExifTags, Image, PngImagePlugin
 from deeprftv2_arch.restoration.metadata import ORIENTATION, Metadata, app13
 
 HEIC_SUFFIXES = ('.heic', '.heif', '.hif')
+JPEG_SEGMENT = 65533
+"""Most bytes of a JPEG file's segment; what is longer is left out."""
+
 XMP_KEYWORD = 'XML:com.adobe.xmp'
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
@@ -34,7 +37,9 @@ def encode(pixels: np.ndarray, file_format: str, quality: int, metadata: Metadat
 
 def _encode_jpeg(pixels: np.ndarray, quality: int, metadata: Metadata) -> bytes:
     options = _profile_and_exif(metadata) | {'quality': quality, 'subsampling': 0, 'optimize': True}
-    if 0 < len(metadata.xmp) <= 65502:
+    if len(metadata.exif) > JPEG_SEGMENT:
+        options['exif'] = metadata.orientation_only()
+    if 0 < len(metadata.xmp) <= JPEG_SEGMENT - 31:
         options['xmp'] = metadata.xmp
     if metadata.comment:
         options['comment'] = metadata.comment

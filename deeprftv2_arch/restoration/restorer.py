@@ -244,7 +244,9 @@ def _as_tensor(image: Image) -> tuple[Tensor, Callable[[Tensor], Image]]:
 def _from_tensor(image: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     fits = image.dim() in (3, 4) and image.shape[-3] == 3 and image.shape[:-3] in ((), (1,)) and image.numel()
     if not fits or not image.is_floating_point():
-        raise UserError(f'A tensor holds one image, (3, H, W) in floating point, got {image.dtype} {tuple(image.shape)}.')
+        raise UserError(
+            f'A tensor holds one image, (3, H, W) in floating point, got {image.dtype} {tuple(image.shape)}.'
+        )
     x = image.detach().float().cpu().reshape(1, *image.shape[-3:])
     _check_finite(x)
     return x, lambda output: output.reshape(*image.shape[:-2], *output.shape[-2:]).to(image)
