@@ -25,6 +25,7 @@ DESCRIPTIVE_TAGS = frozenset(
 
 DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
+_EXIF_START = b'Exif\x00\x00'
 _JPEG_APP13 = b'\xff\xed'
 _JPEG_APP13_START = b'Photoshop 3.0\x00'
 _TIFF_PHOTOSHOP, _TIFF_IPTC, _TIFF_XMP = 34377, 33723, 700
@@ -81,12 +82,14 @@ class Metadata:
 
 
 def read_metadata(image: Image.Image) -> Metadata:
-    """The metadata of an opened image."""
+    """The metadata of an opened image, whose pixels have been decoded: a TIFF file is then upright, and told so."""
     info = image.info
     xmp = info.get('xmp') or info.get('XML:com.adobe.xmp') or b''
     texts = {key: str(value) for key, value in getattr(image, 'text', {}).items() if key not in ('XML:com.adobe.xmp',)}
     photoshop = b''
     exif = info.get('exif') or b''
+    if exif and not exif.startswith(_EXIF_START):
+        exif = _EXIF_START + exif  # as WebP stores it
     if image.format == 'TIFF':
         exif = _tiff_exif(image)
         xmp = xmp or _as_bytes(image.tag_v2.get(_TIFF_XMP))
@@ -121,7 +124,6 @@ def _tiff_exif(image: Image.Image) -> bytes:
     for directory in DIRECTORIES:
         content = source.get_ifd(directory)
         if content:
-            exif.get_ifd(directory).update(content)
             exif[directory] = content
     return exif.tobytes() if len(exif) else b''
 

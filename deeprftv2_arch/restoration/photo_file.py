@@ -1,7 +1,8 @@
 """Photographs as files: pixels, transparency and metadata in, and the same out again.
 
 Pillow reads and writes files of 8 bits and the metadata of all; it has no colour of 16 bits. There OpenCV reads, and
-OpenCV (PNG) and tifffile (TIFF) write. Pixels stay in the colour space and orientation that they are stored in.
+OpenCV (PNG) and tifffile (TIFF) write. Pixels stay in the colour space that they are stored in. They stay as they lie
+in the file too, and a tag tells how to turn them; but both libraries turn TIFF files upright.
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ def read_photo(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
     try:
         with _any_size(), Image.open(path) as image:
             _check(image, path, max_megapixels)
+            is_wide = _is_wide(image, path)
             # Decoding all of it tells whether the file is whole, also where OpenCV gives the pixels.
             image.load()
             metadata = read_metadata(image)
-            pixels = _decode_wide(path) if _is_wide(image, path) else _decode(image)
+            pixels = _decode_wide(path) if is_wide else _decode(image)
             kind = 'JPEG' if image.format in ('MPO', 'HEIF') else str(image.format)
     except UserError:
         raise

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, PngImagePlugin
 
-from deeprftv2_arch.restoration.metadata import ORIENTATION, Metadata, app13
+from deeprftv2_arch.restoration.metadata import DIRECTORIES, ORIENTATION, Metadata, app13
 
 HEIC_SUFFIXES = ('.heic', '.heif', '.hif')
 JPEG_SEGMENT = 65533
@@ -112,7 +112,9 @@ def _encode_tiff(pixels: np.ndarray, quality: int, metadata: Metadata) -> bytes:
     for tag, value in ((700, metadata.xmp), (34377, metadata.photoshop)):
         if value:
             exif[tag] = value
-    options: dict[str, Any] = {'compression': 'tiff_adobe_deflate', 'exif': exif}
+    # Pillow writes directories of tags, with the settings of the camera, only beside pixels that are not compressed.
+    has_directories = any(directory in exif for directory in DIRECTORIES)
+    options: dict[str, Any] = {'compression': None if has_directories else 'tiff_adobe_deflate', 'exif': exif}
     if metadata.icc:
         options['icc_profile'] = metadata.icc
     if metadata.dpi:
