@@ -90,7 +90,7 @@ def _build(found: NetworkFile, path: Path) -> RestorationNetwork:
         raise UserError(f'{path} does not fit the {found.type} of its options: {problem}.')
     net.load_state_dict(found.weights)
     channels = options.get('in_channels', options.get('num_in_ch', getattr(net, 'in_channels', 3)))
-    multiple = getattr(net, 'window_size', 1)
+    multiple = options.get('window_size', 1)  # of window transformers, which do not see to it themselves
     cost = getattr(net, 'cost', UNKNOWN_COST)
     return RestorationNetwork(net, found.type, 0, int(channels), int(multiple), cost=cost)
 

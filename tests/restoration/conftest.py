@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,6 @@ from deeprftv2_arch.restoration.network import RestorationNetwork
 from deeprftv2_arch.restoration.restorer import Restorer
 
 TINY = {'width': 8, 'num_blocks': [1, 1], 'block_types': [['naf', 'naf']], 'num_columns': 1, 'fke': False}
-
-
 
 
 class Brighter(nn.Module):
@@ -32,7 +29,7 @@ def restorer_of() -> Callable[..., Restorer]:
     """Make a restorer from any module."""
 
     def make(net: nn.Module, scale: int = 1, channels: int = 3, **options: object) -> Restorer:
-        return Restorer(RestorationNetwork(net.eval(), 'test', scale, channels), 'cpu', **options)
+        return Restorer(RestorationNetwork(net.eval(), 'test', scale, channels, cost=1), 'cpu', **options)
 
     return make
 
