@@ -20,9 +20,9 @@ from torchvision.models import alexnet
 
 from deeprftv2_arch.cli import prepare
 from deeprftv2_arch.cli.check_data import check
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.protocols import find_protocol
 from deeprftv2_arch.data import PairedDeblurDataset
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
-from deeprftv2_arch.evaluation.protocols import find_protocol
 
 SETS = ('gopro', 'hide', 'realblur', 'reds', 'dpdd')
 FILES = {path.stem: path for name in SETS for path in sorted((ROOT / 'options').glob(f't*_{name}*.yml'))}
@@ -187,7 +187,7 @@ def test_files_follow_their_protocol_and_name_its_rows(file):
     assert {name: options['val']['metrics'].get(name) for name in protocol.metrics} == protocol.metrics
     assert f'{protocol.expected_images:,}' in header
     for row in protocol.paper:
-        assert all(figure in header for figure in row.figures.values())
+        assert all(figure in header for figure in row.values.values())
         assert re.search(rf'{row.network}\b', header)
     assert f'python basicsr/test.py -opt options/{file}.yml' in header
 

@@ -18,8 +18,8 @@ from processes import ROOT
 
 from deeprftv2_arch.cli import prepare
 from deeprftv2_arch.cli.check_data import check
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
-from deeprftv2_arch.evaluation.protocols import find_protocol
+from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.config.protocols import find_protocol
 
 FILES = {path.stem: path for path in sorted((ROOT / 'options').glob('*_sr_*.yml'))}
 SMALL = {'num_gpu': 0, 'network_g.width': 8, 'network_g.depths': [1, 1], 'network_g.heads': 2, 'network_g.window': 8}
@@ -103,7 +103,7 @@ def test_files_follow_their_protocols_and_name_their_rows(file):
     for protocol in protocols:
         assert options['val']['metrics'] == protocol.metrics
         for row in protocol.paper:
-            assert '/'.join(row.figures.values()) in header
+            assert '/'.join(row.values.values()) in header
     assert f'python basicsr/test.py -opt options/{file}.yml' in header
 
 

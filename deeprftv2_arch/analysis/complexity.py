@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from deeprftv2_arch.nn.vsblock import STATE_SIZE, SelectiveScan2d
+from deeprftv2_arch.utils.contracts import returns_all_outputs
 
 # Multiply-accumulates per channel, state and step of a selective scan, by the convention of the field.
 SCAN_COST = 9
@@ -50,7 +50,7 @@ def measure(network: nn.Module, height: int, width: int, channels: int = 3) -> C
 
     counted = (nn.Conv1d, nn.Conv2d, nn.Linear, SelectiveScan2d)
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, counted)]
-    every_output = {'return_all': True} if 'return_all' in inspect.signature(network.forward).parameters else {}
+    every_output = {'return_all': True} if returns_all_outputs(network) else {}
     with torch.no_grad():
         network(torch.empty(1, channels, height, width, device='meta'), **every_output)
     for handle in handles:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn.arguments import SMALLEST_TILE, check_atd
+from deeprftv2_arch.archs.signatures import with_arguments_of
 from deeprftv2_arch.nn.atd.block import ATDBlock, to_map, to_pixels
-from deeprftv2_arch.nn.atd.upsampler import make_upsampler
+from deeprftv2_arch.nn.atd.upsampler import make_upsampler, upsampler_steps
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
-from deeprftv2_arch.nn.memory import largest_that_fits
+from deeprftv2_arch.nn.memory import SMALLEST_TILE, largest_that_fits
+from deeprftv2_arch.nn.modules import TypedModuleList
 from deeprftv2_arch.nn.norm import LayerNorm
 from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.nn.tta import mirror_pad, self_ensemble
-from deeprftv2_arch.nn.windows import Windows
+from deeprftv2_arch.nn.windows import Windows, check_windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
@@ -40,6 +41,27 @@ def exit_conv(channels: int, convs: int) -> nn.Module:
         nn.LeakyReLU(0.2),
         nn.Conv2d(channels // 4, channels, 3, padding=1),
     )
+
+
+def _check_channels(*, width: int, heads: int, in_channels: int, ffn_ratio: float, exit_convs: int) -> None:
+    """Raise ValueError for channels that do not fit together."""
+    if min(width, heads, in_channels) < 1 or width % heads:
+        raise ValueError(f'heads must divide width, got {heads} and {width}')
+    if int(width * ffn_ratio) < 1:
+        raise ValueError(f'ffn_ratio must leave at least one channel of width, got {ffn_ratio} and {width}')
+    if exit_convs not in (1, 3):
+        raise ValueError(f'exit_convs must be 1 or 3, got {exit_convs}')
+    if exit_convs == 3 and width < 4:
+        raise ValueError(f'exit_convs 3 has a quarter of width in its middle, which is {width}')
+
+
+def _check_counts(depths: Sequence[int], **counts: int) -> None:
+    """Raise ValueError for numbers that must be at least 1."""
+    if min(*counts.values(), *depths) < 1 or not depths:
+        raise ValueError(
+            f'{", ".join(counts)} and every number of depths must be at least 1, got '
+            f'{", ".join(map(str, counts.values()))} and {list(depths)}'
+        )
 
 
 @ARCH_REGISTRY.register()
@@ -77,6 +99,7 @@ class ATD(nn.Module):
 
     def __init__(
         self,
+        *,
         upscale: int = 4,
         in_channels: int = 3,
         width: int = 48,
@@ -95,23 +118,14 @@ class ATD(nn.Module):
         tile_overlap: int | None = None,
         self_ensemble: bool = False,
     ) -> None:
-        check_atd(
-            upscale,
-            in_channels,
-            width,
-            depths,
-            heads,
-            window,
-            group,
-            tokens,
-            code_channels,
-            ffn_ratio,
-            ffn_kernel,
-            exit_convs,
-            upsampler,
-            tile,
-            tile_overlap,
-        )
+        _check_channels(width=width, heads=heads, in_channels=in_channels, ffn_ratio=ffn_ratio, exit_convs=exit_convs)
+        _check_counts(depths, upscale=upscale, group=group, tokens=tokens, code_channels=code_channels)
+        if window % 2 or window < 2 or not ffn_kernel % 2 or ffn_kernel < 1:
+            raise ValueError(f'window must be even and ffn_kernel odd, got {window} and {ffn_kernel}')
+        upsampler_steps(upsampler, upscale)
+        if tile is not None:
+            size = SMALLEST_TILE if tile == 'auto' else tile
+            check_windows(size, size // 4 if tile_overlap is None else tile_overlap)
         super().__init__()
         self.upscale, self.window = upscale, window
         self.tile, self.tile_overlap, self.self_ensemble = tile, tile_overlap, self_ensemble
@@ -124,7 +138,7 @@ class ATD(nn.Module):
         # Its margin of one pixel is part of the input, so that a tile has its neighbours' pixels there.
         self.shallow = nn.Conv2d(in_channels, width, 3)
         self.entry_norm = LayerNorm(width)
-        self.blocks = nn.ModuleList(
+        self.blocks: TypedModuleList[ATDBlock] = TypedModuleList(
             ATDBlock(
                 width,
                 depth,
@@ -176,10 +190,10 @@ class ATD(nn.Module):
 
         def run(size: int) -> Tensor:
             if size >= max(height, width):
-                self._tell('whole images')
+                self._log_mode('whole images')
                 return self._restore(x)
             tiles = self._tiles(size)
-            self._tell(f'blended tiles of {tiles.size} pixels that share {tiles.overlap}')
+            self._log_mode(f'blended tiles of {tiles.size} pixels that share {tiles.overlap}')
             # One tile after the other: only the upscaled image grows with the image.
             parts = (
                 self._restore(x[..., rows.start : rows.stop + 2, columns.start : columns.stop + 2])
@@ -196,7 +210,7 @@ class ATD(nn.Module):
     def _tiles(self, size: int) -> Windows:
         return Windows(size, size // 4 if self.tile_overlap is None else self.tile_overlap)
 
-    def _tell(self, mode: str) -> None:
+    def _log_mode(self, mode: str) -> None:
         if self.self_ensemble:
             mode = f'{mode}, the mean over eight flips and turns'
         if mode != self.test_mode:
@@ -238,50 +252,28 @@ class ATDFKE(ATD):
         ValueError: Options that do not fit together; the message names them.
     """
 
+    @with_arguments_of(ATD)
     def __init__(
         self,
-        upscale: int = 4,
-        in_channels: int = 3,
-        width: int = 48,
-        depths: Sequence[int] = (6, 6, 6, 6),
-        heads: int = 4,
-        window: int = 16,
-        group: int = 128,
-        tokens: int = 64,
-        code_channels: int = 8,
-        ffn_ratio: float = 1.0,
-        ffn_kernel: int = 7,
-        exit_convs: int = 1,
-        upsampler: Literal['direct', 'pixelshuffle', 'nearest'] = 'direct',
-        checkpointed: bool = False,
+        *,
         tile: int | Literal['auto'] | None = 64,
         tile_overlap: int | None = 16,
-        self_ensemble: bool = False,
         fke_window: int | None = 64,
         fke_overlap: int = 16,
+        **others: Any,
     ) -> None:
-        super().__init__(
-            upscale,
-            in_channels,
-            width,
-            depths,
-            heads,
-            window,
-            group,
-            tokens,
-            code_channels,
-            ffn_ratio,
-            ffn_kernel,
-            exit_convs,
-            upsampler,
-            checkpointed,
-            tile,
-            tile_overlap,
-            self_ensemble,
-        )
-        self.estimators = nn.ModuleList(
-            FourierKernelEstimator(width, None, index == 0, fke_window, fke_overlap, rounded=False)
-            for index in range(len(depths))
+        super().__init__(tile=tile, tile_overlap=tile_overlap, **others)
+        width = self.shallow.out_channels
+        self.estimators: TypedModuleList[FourierKernelEstimator] = TypedModuleList(
+            FourierKernelEstimator(
+                channels=width,
+                image_channels=None,
+                first=index == 0,
+                window=fke_window,
+                overlap=fke_overlap,
+                rounded=False,
+            )
+            for index in range(len(self.blocks))
         )
         self._init_linear_layers()
 

@@ -9,15 +9,13 @@ from basicsr.utils.matlab_functions import imresize
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from deeprftv2_arch.nn.arguments import check_bicubic
-
 
 @ARCH_REGISTRY.register()
 class Bicubic(nn.Module):
     """Enlarges as MATLAB's ``imresize`` does. It has no parameters and needs no checkpoint.
 
     It interpolates the RGB image of a data set, which has 8 bits, and the luma is taken of what comes out. Published
-    bicubic figures interpolate the luma, from a small image that was never rounded, and are a little lower: Set5 x2
+    bicubic values interpolate the luma, from a small image that was never rounded, and are a little lower: Set5 x2
     33.66/0.9299, where this network on small images made from the same files gives 33.68/0.9304. To see the published
     ones, run ``deeprftv2 metrics --set5 DIR``.
 
@@ -36,7 +34,8 @@ class Bicubic(nn.Module):
 
     def __init__(self, upscale: int, **_ignored: Any) -> None:
         super().__init__()
-        check_bicubic(upscale)
+        if upscale < 1:
+            raise ValueError(f'upscale must be at least 1, got {upscale}')
         self.upscale = upscale
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -11,15 +11,17 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn.arguments import SMALLEST_TILE, check_deeprftv2, default_overlap, scaled_windows
+from deeprftv2_arch.nn.column_state import ColumnState, LastOutputState, MapKey, MapKind
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
-from deeprftv2_arch.nn.memory import largest_that_fits
+from deeprftv2_arch.nn.memory import SMALLEST_TILE, largest_that_fits
+from deeprftv2_arch.nn.modules import TypedModuleList
+from deeprftv2_arch.nn.pooling import check_pooling
 from deeprftv2_arch.nn.precision import require_float32
 from deeprftv2_arch.nn.pyramid import image_pyramid
-from deeprftv2_arch.nn.reversible import LastOutput, Slots, run_reversible
-from deeprftv2_arch.nn.stack import BlockStack
+from deeprftv2_arch.nn.reversible import run_reversible
+from deeprftv2_arch.nn.stack import BlockStack, pooling_window
 from deeprftv2_arch.nn.unet import LatentFusion, SubDecoder, SubEncoder
-from deeprftv2_arch.nn.windows import Windows
+from deeprftv2_arch.nn.windows import Windows, check_windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
@@ -29,10 +31,19 @@ PEAK_MAPS = 24
 
 
 class ScaleUNet(nn.Module):
-    """What one column has at one scale: sub-encoder, sub-decoder, head, and the estimator as its tail."""
+    """What one column has at one scale.
+
+    Args:
+        encoder: The sub-encoder.
+        fusion: Brings what the coarser scale hands on into the latent; None at the coarsest scale.
+        decoder: The sub-decoder.
+        head: 3x3 convolution of the decoded map to the first image.
+        fke: The estimator, which makes the second image; None for none.
+    """
 
     def __init__(
         self,
+        *,
         encoder: SubEncoder,
         fusion: LatentFusion | None,
         decoder: SubDecoder,
@@ -47,32 +58,108 @@ class ScaleUNet(nn.Module):
         self.fke = fke
 
     @property
-    def feature(self) -> str:
-        """The map that is handed to the next column and to the finer scale: ``f`` of the estimator, ``d`` without."""
-        return 'd' if self.fke is None else 'f'
+    def handed_on(self) -> MapKind:
+        """The map that goes to the next column and to the finer scale."""
+        return MapKind.DECODED if self.fke is None else MapKind.DEBLURRED
+
+    @property
+    def tails(self) -> list[nn.Conv2d]:
+        """The last convolutions of all outputs."""
+        tails = [self.head]
+        if self.fke is not None and self.fke.tail is not None:
+            tails.append(self.fke.tail)
+        return tails
+
+    def encode(self, state: ColumnState, scale: int) -> None:
+        """Update the encoded maps from the image."""
+        self.encoder.update(state, scale, self.handed_on)
+
+    def decode(self, state: ColumnState, scale: int) -> None:
+        """Fuse the coarser scale into the latent, decode, and output one or two images."""
+        decoded, image = MapKey(scale, MapKind.DECODED), MapKey(scale, MapKind.IMAGE)
+        if self.fusion is not None:
+            latent = MapKey(scale, MapKind.ENCODED, len(self.encoder.levels) - 1)
+            state.replace(latent, self.fusion, MapKey(scale + 1, self.handed_on), latent)
+        self.decoder.update(state, scale)
+        state.output(self.head, decoded, image)
+        if self.fke is not None:
+            self.fke.update(state, scale)
 
 
 class Column(nn.Module):
     """One decoupled multi-scale UNet. ``unets`` holds the scales, full resolution first."""
 
-    def __init__(self, unets: Sequence[ScaleUNet]) -> None:
+    def __init__(self, unets: Iterable[ScaleUNet]) -> None:
         super().__init__()
-        self.unets = nn.ModuleList(unets)
+        self.unets: TypedModuleList[ScaleUNet] = TypedModuleList(unets)
 
-    def run(self, slots: Slots) -> None:
-        """Encode from fine to coarse, then decode from coarse to fine; scale n reads and writes the maps ``n.*``."""
-        for scale, unet in enumerate(self.unets):
-            finer = str(scale - 1) if scale else None
-            unet.encoder.run(slots, str(scale), f'image{scale}', f'{scale}.{unet.feature}', finer)
-        for scale, unet in reversed(list(enumerate(self.unets))):
-            name, image = str(scale), f'image{scale}'
-            if unet.fusion is not None:
-                latent = f'{scale}.s{len(unet.encoder.levels)}'
-                slots.replace(latent, unet.fusion, f'{scale + 1}.{unet.feature}', latent)
-            unet.decoder.run(slots, name)
-            slots.emit(name, unet.head, f'{scale}.d', plus=image)
-            if unet.fke is not None:
-                unet.fke.run(slots, name, f'{scale}.d', image)
+    def update(self, state: ColumnState) -> None:
+        """Encode from fine to coarse, then decode from coarse to fine."""
+        scales = list(enumerate(self.unets))
+        for scale, unet in scales:
+            unet.encode(state, scale)
+        for scale, unet in reversed(scales):
+            unet.decode(state, scale)
+
+
+def scaled_windows(name: str, size: int, overlap: int, levels: int, scales: int) -> list[Windows]:
+    """Return the windows of every scale; they must halve exactly from scale to scale.
+
+    Args:
+        name: The argument that sets them, for messages.
+        size: Side at full resolution in pixels.
+        overlap: Pixels shared there by neighbours.
+        levels: Levels of each scale.
+        scales: Number of scales.
+
+    Raises:
+        ValueError: They do not halve, or the overlap is not in [0, size).
+    """
+    multiple = 2 ** (levels + scales - 2)
+    if size < 1 or size % multiple or overlap % 2 ** (scales - 1):
+        raise ValueError(
+            f'{name} must be a positive multiple of {multiple} and its overlap a multiple of {2 ** (scales - 1)}, got '
+            f'{size} and {overlap}'
+        )
+    return [Windows(size >> scale, overlap >> scale) for scale in range(scales)]
+
+
+def default_overlap(size: int, levels: int, scales: int) -> int:
+    """Return a quarter of a tile, rounded down to what halves exactly from scale to scale."""
+    multiple = 2 ** (levels + scales - 2)
+    return size // 4 // multiple * multiple
+
+
+def _check_shape(num_blocks: Sequence[int], block_types: Sequence[Sequence[str]], **positive: int) -> None:
+    """Raise ValueError for numbers of levels, scales, blocks and channels that make no network."""
+    levels = len(num_blocks)
+    if levels < 2:
+        raise ValueError(f'num_blocks needs at least two levels, got {list(num_blocks)}')
+    if not block_types or any(len(types) != levels for types in block_types):
+        raise ValueError(
+            f'block_types needs one list per scale with one name per level; num_blocks has {levels} levels, got '
+            f'{[list(types) for types in block_types]}'
+        )
+    if min(positive.values()) < 1 or min(num_blocks) < 0:
+        *names, last = positive
+        raise ValueError(
+            f'{", ".join(names)} and {last} must be at least 1 and num_blocks not negative, got '
+            f'{", ".join(map(str, positive.values()))} and {list(num_blocks)}'
+        )
+
+
+def _check_levels(block_types: Sequence[Sequence[str]], train_size: int | None, scan_window: int | None) -> None:
+    """Raise ValueError for block types, or for sizes that are too small at some level."""
+    for scale, types in enumerate(block_types):
+        for level, kind in enumerate(types):
+            factor = 2 ** (scale + level)
+            check_pooling(pooling_window(kind, None if train_size is None else train_size / factor))
+            if scan_window is not None:
+                check_windows(scan_window // factor)
+
+
+def _shrink(pixels: int | None, factor: int) -> int | None:
+    return None if pixels is None else pixels // factor
 
 
 @ARCH_REGISTRY.register()
@@ -110,6 +197,7 @@ class DeepRFTv2(nn.Module):
 
     def __init__(
         self,
+        *,
         in_channels: int = 3,
         width: int = 48,
         num_blocks: Sequence[int] = (1, 4, 8),
@@ -125,58 +213,67 @@ class DeepRFTv2(nn.Module):
         tile_overlap: int | None = None,
         zero_init_tails: bool = False,
     ) -> None:
-        check_deeprftv2(
-            in_channels,
-            width,
-            num_blocks,
-            block_types,
-            num_columns,
-            train_size,
-            scan_window,
-            fke_window,
-            fke_overlap,
-            tile,
-            tile_overlap,
-        )
-        super().__init__()
         levels, scales = len(num_blocks), len(block_types)
+        _check_shape(num_blocks, block_types, num_columns=num_columns, width=width, in_channels=in_channels)
+        if fke_window is not None:
+            scaled_windows('fke_window', fke_window, fke_overlap, levels, scales)
+        _check_levels(block_types, train_size, scan_window)
+        super().__init__()
         self.num_levels, self.num_scales, self.reversible = levels, scales, reversible
         self.size_multiple = 2 ** (levels + scales - 2)
         self.tile, self.tile_overlap, self.train_size = tile, tile_overlap, train_size
+        if tile is not None:
+            self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
         # How the last image was restored in evaluation mode, in words.
         self.test_mode = ''
         # Bytes per pixel at the peak of a forward pass.
         self.cost = PEAK_MAPS * width * 4
         widths = [width * 2**level for level in range(levels)]
 
-        def shrink(pixels: int | None, factor: int) -> int | None:
-            return None if pixels is None else pixels // factor
-
         def make_unet(column: int, scale: int) -> ScaleUNet:
             def make_stack(channels: int, depth: int, level: int) -> BlockStack:
                 factor = 2 ** (scale + level)
                 size = None if train_size is None else train_size / factor
-                return BlockStack(block_types[scale][level], channels, depth, size, shrink(scan_window, factor))
+                return BlockStack(block_types[scale][level], channels, depth, size, _shrink(scan_window, factor))
 
-            first = column == 0
+            def make_fke() -> FourierKernelEstimator:
+                return FourierKernelEstimator(
+                    channels=width,
+                    image_channels=in_channels,
+                    first=column == 0,
+                    window=_shrink(fke_window, 2**scale),
+                    overlap=fke_overlap // 2**scale,
+                )
+
+            is_coarsest = scale == scales - 1
             return ScaleUNet(
-                SubEncoder(in_channels, widths, num_blocks, make_stack, is_first=first, has_finer=scale > 0),
-                LatentFusion(width, widths[-1], 2 ** (levels - 2)) if scale < scales - 1 else None,
-                SubDecoder(widths, num_blocks, make_stack),
-                nn.Conv2d(width, in_channels, 3, padding=1),
-                FourierKernelEstimator(width, in_channels, first, shrink(fke_window, 2**scale), fke_overlap // 2**scale)
-                if fke
-                else None,
+                encoder=SubEncoder(
+                    image_channels=in_channels,
+                    widths=widths,
+                    depths=num_blocks,
+                    make_stack=make_stack,
+                    is_first=column == 0,
+                    has_finer=scale > 0,
+                ),
+                fusion=None if is_coarsest else LatentFusion(width, widths[-1], 2 ** (levels - 2)),
+                decoder=SubDecoder(widths, num_blocks, make_stack),
+                head=nn.Conv2d(width, in_channels, 3, padding=1),
+                fke=make_fke() if fke else None,
             )
 
-        self.columns = nn.ModuleList(
-            Column([make_unet(column, scale) for scale in range(scales)]) for column in range(num_columns)
+        self.columns: TypedModuleList[Column] = TypedModuleList(
+            Column(make_unet(column, scale) for scale in range(scales)) for column in range(num_columns)
         )
         if zero_init_tails:
-            for unet in (unet for column in self.columns for unet in column.unets):
-                for tail in (unet.head, unet.fke.tail) if fke else (unet.head,):
-                    nn.init.zeros_(tail.weight)
-                    nn.init.zeros_(tail.bias)
+            self._zero_tails()
+
+    @torch.no_grad()
+    def _zero_tails(self) -> None:
+        for column in self.columns:
+            for unet in column.unets:
+                for tail in unet.tails:
+                    for parameter in tail.parameters():
+                        parameter.zero_()
 
     def forward(self, x: Tensor, return_all: bool = False) -> Tensor | tuple[list[Tensor], ...]:
         """Restore an image.
@@ -197,15 +294,12 @@ class DeepRFTv2(nn.Module):
         padded = padded.contiguous(memory_format=torch.channels_last)
         images = image_pyramid(padded, self.num_scales)
         outputs = self._restore(images, return_all) if self.training else self._evaluate(images, return_all)
-        outputs = tuple(
-            [image[..., : max(height >> scale, 1), : max(width >> scale, 1)].contiguous() for image in scale_outputs]
-            for scale, scale_outputs in enumerate(outputs)
-        )
-        return outputs if return_all else outputs[0][-1]
+        cropped = tuple(_crop(outputs[scale], height >> scale, width >> scale) for scale in range(len(outputs)))
+        return cropped if return_all else cropped[0][-1]
 
-    def _run_columns(self, slots: Slots) -> None:
+    def _update(self, state: ColumnState) -> None:
         for column in self.columns:
-            column.run(slots)
+            column.update(state)
 
     def _evaluate(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:
         """Restore whole or in tiles, as the options say; the log tells which, once."""
@@ -214,9 +308,9 @@ class DeepRFTv2(nn.Module):
         def run(size: int) -> list[list[Tensor]]:
             tiles = self._tiles(size)
             if tiles[0].covers(height, width):
-                self._tell('whole images')
+                self._log_mode('whole images')
                 return self._restore(images, return_all)
-            self._tell(f'blended tiles of {tiles[0].size} pixels that share {tiles[0].overlap}')
+            self._log_mode(f'blended tiles of {tiles[0].size} pixels that share {tiles[0].overlap}')
             return self._restore_tiles(images, tiles, return_all)
 
         if self.tile == 'auto':
@@ -224,7 +318,7 @@ class DeepRFTv2(nn.Module):
             return largest_that_fits(run, largest, SMALLEST_TILE, self.size_multiple, self.cost, images[0].device)
         return run(self.tile or max(height, width))
 
-    def _tell(self, mode: str) -> None:
+    def _log_mode(self, mode: str) -> None:
         if self.train_size is not None:
             mode = f'{mode}, local pooling (TLC) for training size {self.train_size}'
         if mode != self.test_mode:
@@ -232,31 +326,33 @@ class DeepRFTv2(nn.Module):
             _logger.info('Restoring %s.', mode)
 
     def _restore(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:
-        maps = {f'image{scale}': image for scale, image in enumerate(images)}
+        maps = {MapKey(scale, MapKind.IMAGE): image for scale, image in enumerate(images)}
         if self.reversible and torch.is_grad_enabled():
-            emitted = run_reversible(self._run_columns, maps, self)
+            outputs = run_reversible(self._update, maps, self)
         elif return_all or self.training:
-            slots = Slots(maps)
-            self._run_columns(slots)
-            emitted = slots.emitted
+            state = ColumnState(maps)
+            self._update(state)
+            outputs = state.outputs
         else:
-            slots = LastOutput(maps)
-            self._run_columns(slots)
-            return [[slots.output()]]
-        return [[image for label, image in emitted if label == str(scale)] for scale in range(self.num_scales)]
+            last_only = LastOutputState(maps)
+            self._update(last_only)
+            return [[last_only.last_output().image]]
+        by_scale: list[list[Tensor]] = [[] for _ in images]
+        for scale, image in outputs:
+            by_scale[scale].append(image)
+        return by_scale
 
     def _restore_tiles(self, images: list[Tensor], tiles: list[Windows], return_all: bool) -> list[list[Tensor]]:
         """Tile every scale of the pyramid of the whole image, restore tile by tile, and blend every output."""
-        sizes = [image.shape[-2:] for image in images]
         tiled = (self._cut(image, windows) for image, windows in zip(images, tiles, strict=True))
         restored = (self._restore(list(parts), return_all) for parts in zip(*tiled, strict=True))
         if not return_all:
             # One tile after the other: only the restored image grows with the image.
-            return [[tiles[0].merge((outputs[0][-1] for outputs in restored), *sizes[0])]]
-        return [
-            [windows.merge(parts, *size) for parts in zip(*outputs, strict=True)]
-            for windows, size, outputs in zip(tiles, sizes, zip(*restored, strict=True), strict=True)
-        ]
+            return [[tiles[0].merge((outputs[0][-1] for outputs in restored), *images[0].shape[-2:])]]
+        blended = []
+        for image, windows, of_tiles in zip(images, tiles, zip(*restored, strict=True), strict=True):
+            blended.append([windows.merge(parts, *image.shape[-2:]) for parts in zip(*of_tiles, strict=True)])
+        return blended
 
     @staticmethod
     def _cut(image: Tensor, windows: Windows) -> Iterator[Tensor]:
@@ -266,4 +362,9 @@ class DeepRFTv2(nn.Module):
     def _tiles(self, size: int) -> list[Windows]:
         depth = (self.num_levels, self.num_scales)
         overlap = default_overlap(size, *depth) if self.tile_overlap is None else self.tile_overlap
-        return [Windows(*window) for window in scaled_windows('tile', size, overlap, *depth)]
+        return scaled_windows('tile', size, overlap, *depth)
+
+
+def _crop(images: list[Tensor], height: int, width: int) -> list[Tensor]:
+    """Cut off what was padded; at least one pixel stays."""
+    return [image[..., : max(height, 1), : max(width, 1)].contiguous() for image in images]

@@ -1,4 +1,4 @@
-"""The network that changes nothing: what it scores is the figure of the blurred images themselves."""
+"""The network that changes nothing: what it scores are the values of the blurred images themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Identity(nn.Module):
     """Returns its input. It has no parameters and needs no checkpoint.
 
-    The arguments of other networks are taken and ignored, so that any test file gives the figures of its blurred
+    The arguments of other networks are taken and ignored, so that any test file gives the values of its blurred
     images with ``--set network_g.type=Identity path.pretrain_network_g=~``.
 
     Shape:

@@ -33,7 +33,7 @@ class FeatureEstimator(nn.Module):
     def __init__(self, place: str, width: int, window: int | None, overlap: int, identity_init: bool) -> None:
         super().__init__()
         self.place, self.width = place, width
-        self.estimator = FourierKernelEstimator(width, None, window=window, overlap=overlap)
+        self.estimator = FourierKernelEstimator(width, image_channels=None, window=window, overlap=overlap)
         if identity_init:
             fuse = self.estimator.convolution.fuse
             nn.init.zeros_(fuse.weight)

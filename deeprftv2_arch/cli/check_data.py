@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from deeprftv2_arch.cli.arguments import command_parser
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare.expected import PairedFolders, expected_folders, parts_of
 from deeprftv2_arch.prepare.inspection import Copies, Entry, Inspected, PairToInspect, compare_copies, inspect_pair
 from deeprftv2_arch.prepare.layouts import image_files

@@ -13,7 +13,7 @@ from basicsr.utils import bgr2ycbcr
 from basicsr.utils.matlab_functions import imresize
 
 from deeprftv2_arch.cli.arguments import command_parser
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.metrics.info import as_rgb
 from deeprftv2_arch.metrics.pixelwise import mean_absolute_error, psnr
 from deeprftv2_arch.metrics.realblur import align, aligned_psnr

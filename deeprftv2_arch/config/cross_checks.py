@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deeprftv2_arch.config.checker import Checker
+from deeprftv2_arch.config.protocols import find_protocol
 from deeprftv2_arch.config.schema import DATASETS, MODELS
 from deeprftv2_arch.config.stages import contradictions
 from deeprftv2_arch.config.validators import mixed_precision
 from deeprftv2_arch.distributed.env import count_processes
-from deeprftv2_arch.evaluation.protocols import find_protocol
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.suggest import nearest
 

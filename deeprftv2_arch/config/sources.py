@@ -6,7 +6,7 @@ import ast
 import functools
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ from deeprftv2_arch.config import source_tree
 from deeprftv2_arch.config.catalogue import REGISTRIES, TRUSTED, Catalogue, Entry
 from deeprftv2_arch.config.gpus import count_gpus
 from deeprftv2_arch.config.source_tree import Definition, UnreadableError
-from deeprftv2_arch.nn import arguments as nn_arguments
 
 SCANNED = {'archs': '*_arch.py', 'data': '*_dataset.py', 'losses': '*_loss.py', 'models': '*_model.py'}
 """What BasicSR imports of its folders; other folders name their files in their `__init__.py`."""
@@ -27,15 +26,11 @@ REGISTER_NOTHING = sys.stdlib_module_names | {
 }
 """What source files import without anything being registered. Behind other imports there may be a plugin."""
 
-CHECKS = {
-    'ATD': nn_arguments.check_atd,
-    'ATDFKE': nn_arguments.check_atd_fke,
-    'Bicubic': nn_arguments.check_bicubic,
-    'DeepRFTv2': nn_arguments.check_deeprftv2,
+CHECKS: dict[str, Callable[..., None] | None] = {
     'FrequencyLoss': None,
     'Identity': None,
 }
-"""What our networks and losses call to look at their arguments; None where the types say all."""
+"""What looks at the arguments of our networks and losses; None where the types say all. Others must be built."""
 
 KEEP_SIGNATURES = {'deeprftv2_arch.metrics.info.declare'}
 """Decorators that hand back what they are put on."""

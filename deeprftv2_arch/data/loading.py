@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from deeprftv2_arch.config.stages import read_stages
 from deeprftv2_arch.data.sampling import EpochSampler, Sample, SampleOrder
+from deeprftv2_arch.utils.contracts import NamedDataset, SampledDataset
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.rng import preserve_rng_state
 
@@ -59,7 +60,7 @@ def build_training_loader(
 
 
 def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
-    """What the log says about the data of a training: images, epochs and a line for each stage."""
+    """Describe the data of a training for the log: images, epochs and a line for each stage."""
     order = sampler.order
     total = order.stages[-1].last
     lines = [
@@ -71,8 +72,8 @@ def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
 
 
 def identity(dataset: Dataset) -> dict[str, Any]:
-    """What must be the same for a training to be resumed: the number of images and, where known, their names."""
-    names = '\n'.join(getattr(dataset, 'names', ()))
+    """Return what must be the same for a training to be resumed: the number of images and, if known, their names."""
+    names = '\n'.join(dataset.names) if isinstance(dataset, NamedDataset) else ''
     return {'images': len(dataset), 'names': hashlib.sha256(names.encode()).hexdigest()}
 
 
@@ -97,7 +98,7 @@ class SeededDataset(Dataset):
 
 
 def _takes_samples(dataset: Dataset) -> bool:
-    return getattr(dataset, 'takes_samples', False)
+    return isinstance(dataset, SampledDataset) and dataset.takes_samples
 
 
 def _check_crop(dataset: Dataset, size: tuple[int, int], data: Mapping[str, Any]) -> None:

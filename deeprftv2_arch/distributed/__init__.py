@@ -1,1 +1,1 @@
-"""Several processes: who is who, signals, and failures of one of them."""
+"""Several processes: ranks, exchange of objects, signals, and the failure of one of them."""

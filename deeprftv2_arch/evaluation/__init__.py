@@ -1,1 +1,1 @@
-"""Measuring restored images: protocols, metric values, results and tables."""
+"""Measuring restored images: the walk over test sets, metric values, results and tables."""

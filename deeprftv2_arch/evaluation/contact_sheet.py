@@ -1,4 +1,4 @@
-"""Input, restored and sharp image side by side, for the eye."""
+"""Contact sheets: input, restored image and ground truth side by side, for the eye."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ def side_by_side(images: Sequence[np.ndarray], side: int = 384) -> np.ndarray:
     """
     height, width = images[-1].shape[:2]
     top, left = max(height - side, 0) // 2, max(width - side, 0) // 2
-    columns = []
+    gap = np.full((min(side, height), GAP, 3), 255, np.uint8)
+    columns: list[np.ndarray] = []
     for image in images:
         if image.shape[:2] != (height, width):
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
-        columns += [image[top : top + side, left : left + side]]
-    gap = np.full((columns[0].shape[0], GAP, 3), 255, np.uint8)
-    return np.hstack([part for column in columns for part in (column, gap)][:-1])
+        if columns:
+            columns.append(gap)
+        columns.append(image[top : top + side, left : left + side])
+    return np.hstack(columns)
 
 
 def add_pictures(tb_logger: Any, folder: Path, dataset: str, iteration: int) -> None:
@@ -48,5 +50,6 @@ def add_pictures(tb_logger: Any, folder: Path, dataset: str, iteration: int) -> 
         iteration: The step that they belong to.
     """
     for path in sorted(folder.rglob('*.png')):
-        picture = cv2.imread(str(path))[..., ::-1]
-        tb_logger.add_image(f'{dataset}/{path.stem}', picture, iteration, dataformats='HWC')
+        sheet = cv2.imread(str(path))
+        if sheet is not None:  # else it was removed meanwhile
+            tb_logger.add_image(f'{dataset}/{path.stem}', sheet[..., ::-1], iteration, dataformats='HWC')

@@ -1,4 +1,4 @@
-"""What a test leaves behind: figures beside the paper's, every image in a CSV file, all of it in JSON."""
+"""Results of a test: values beside the paper's, every image in a CSV file, all of it in JSON."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from typing import Any, NamedTuple
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.evaluation.protocols import ALL, Protocol
-from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores
+from deeprftv2_arch.config.protocols import ALL, PaperRow, Protocol
+from deeprftv2_arch.evaluation.scores import Metrics, Scores
 from deeprftv2_arch.utils.atomic_file import write_atomically
 
 RESULTS = 'results.json'
+"""Written into the folder of a test."""
+
 VERSIONS = ('deeprftv2_arch', 'basicsr', 'torch', 'numpy', 'scipy', 'cv2', 'skimage')
 
 
 class Row(NamedTuple):
-    """One figure beside that of the paper.
+    """One metric value beside that of the paper.
 
     Attributes:
         group: The images it is the mean of.
         images: Their number.
         metric: Its name.
-        ours: The figure; None where the metric of the protocol was not measured.
+        ours: The value; None where the metric of the protocol was not measured.
         network: The network of the paper's row; empty where the paper has none.
-        paper: The figure as printed there.
+        paper: The value as printed there.
         difference: Ours less the paper's; None where the two cannot be compared.
     """
 
@@ -59,7 +61,7 @@ class DatasetResult:
         options: Its section of the option file.
         protocol: The published protocol that it follows, if any.
         metrics: What was measured.
-        scores: The figures.
+        scores: What was found.
     """
 
     name: str
@@ -70,40 +72,56 @@ class DatasetResult:
 
     @property
     def complete(self) -> bool:
-        """Whether the figures of the paper are means over as many images."""
+        """Whether the values of the paper are means over as many images."""
         return self.protocol is not None and len(self.scores.images) == self.protocol.expected_images
 
     def rows(self) -> Iterator[Row]:
-        """Every figure of every group; beside it the paper's, if the protocol was followed."""
-        published = {} if self.protocol is None else self._published_names(self.protocol)
+        """Yield every value of every group; beside it the paper's, if the protocol was followed."""
+        published = self._published_names()
         for group in (*self.scores.groups, ALL):
-            images, means = len(self.scores.of(group)), self.scores.means(group)
-            papers = [] if self.protocol is None else [row for row in self.protocol.paper if row.group == group]
-            for metric, ours in means.items():
-                figures = [(row.network, row.figures.get(published.get(metric, ''))) for row in papers]
-                beside = [(network, paper) for network, paper in figures if paper is not None]
-                for network, paper in beside or [('', '')]:
-                    difference = ours - float(paper) if paper and self.complete else None
-                    yield Row(group, images, metric, ours, network, paper, difference)
-            for row in papers:
-                for metric in (metric for metric in row.figures if metric not in published.values()):
-                    yield Row(group, images, metric, None, row.network, row.figures[metric])
+            images = len(self.scores.of(group))
+            papers = self._paper_rows(group)
+            for metric, ours in self.scores.means(group).items():
+                yield from self._beside_paper(Row(group, images, metric, ours), papers, published.get(metric))
+            for paper in papers:
+                for metric, printed in paper.values.items():
+                    if metric not in published.values():
+                        yield Row(group, images, metric, None, paper.network, printed)
 
-    def _published_names(self, protocol: Protocol) -> dict[str, str]:
-        """Our names of the metrics that are measured as the protocol asks for, and its own names of them."""
-        return {
-            ours: theirs
-            for theirs, asked in protocol.metrics.items()
-            for ours, measured in self.metrics.items()
-            if _arguments(asked) == _arguments(measured)
-        }
+    def _beside_paper(self, row: Row, papers: list[PaperRow], published: str | None) -> Iterator[Row]:
+        """Yield one value beside that of each row of the paper that has it, or alone."""
+        having = [paper for paper in papers if published in paper.values]
+        if published is None or row.ours is None or not having:
+            yield row
+            return
+        for paper in having:
+            printed = paper.values[published]
+            difference = row.ours - float(printed) if self.complete else None
+            yield row._replace(network=paper.network, paper=printed, difference=difference)
+
+    def _paper_rows(self, group: str) -> list[PaperRow]:
+        if self.protocol is None:
+            return []
+        return [row for row in self.protocol.paper if row.group == group]
+
+    def _published_names(self) -> dict[str, str]:
+        """Return the protocol's name of each of our metrics that is measured as the protocol asks for."""
+        names: dict[str, str] = {}
+        if self.protocol is None:
+            return names
+        for published, asked in self.protocol.metrics.items():
+            for ours, measured in self.metrics.items():
+                if _arguments(asked) == _arguments(measured):
+                    names[ours] = published
+        return names
 
     def describe(self) -> list[str]:
-        """What the figures are figures of: lines for the log."""
+        """Return lines for the log that say what was measured on what."""
         count = f'{len(self.scores.images):,} images'
-        if self.protocol is not None:
-            expected = f'{self.protocol.expected_images:,}'
-            count += ', as expected' if self.complete else f', expected {expected}: not comparable with the paper'
+        if self.complete:
+            count += ', as expected'
+        elif self.protocol is not None:
+            count += f', expected {self.protocol.expected_images:,}: not comparable with the paper'
         lines = [
             f'Protocol: {_name(self.protocol)}',
             f'Test mode: {self.scores.modes}',
@@ -111,19 +129,22 @@ class DatasetResult:
             f'Found: {count}',
         ]
         total = len(self.scores.images)
-        return lines + [f'Remark: {remark} ({number:,} of {total:,})' for remark, number in self.scores.remarks.items()]
+        for remark, images in self.scores.remarks.items():
+            lines.append(f'Remark: {remark} ({images:,} of {total:,})')
+        return lines
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the single images."""
+        """Return everything but the single images."""
+        protocol = self.protocol
         return {
-            'protocol': None if self.protocol is None else self.protocol.name,
-            'how': None if self.protocol is None else self.protocol.how,
+            'protocol': protocol.name if protocol else None,
+            'how': protocol.how if protocol else None,
             'test_mode': self.scores.modes,
             'data': {key: self.options.get(f'dataroot_{key}') for key in ('lq', 'gt')},
             'images': len(self.scores.images),
-            'expected_images': None if self.protocol is None else self.protocol.expected_images,
+            'expected_images': protocol.expected_images if protocol else None,
             'metrics': {name: dict(options) for name, options in self.metrics.items()},
-            'figures': [{key: _finite(value) for key, value in row._asdict().items()} for row in self.rows()],
+            'figures': [_row_as_json(row) for row in self.rows()],
             'remarks': self.scores.remarks,
         }
 
@@ -133,36 +154,35 @@ def _name(protocol: Protocol | None) -> str:
 
 
 def _arguments(metric: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A metric and all its arguments, so that one written with and one without a default are the same."""
-    parameters = inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    arguments = {**defaults, **{key: value for key, value in metric.items() if key != 'type'}}
-    arguments.pop('better', None)
-    arguments.pop('trunk', None)  # where the same weights lie
+    """Return a metric and all its arguments, so that one written with and one without a default are the same."""
+    arguments = {}
+    for parameter in inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters.values():
+        if parameter.default is not parameter.empty:
+            arguments[parameter.name] = parameter.default
+    arguments |= metric
+    for key in ('type', 'better', 'trunk'):  # trunk: where the same weights lie
+        arguments.pop(key, None)
     return metric['type'], arguments
 
 
 def write_images(folder: Path, result: DatasetResult) -> Path:
-    """Write the figures of every image to ``<data set>.csv``, whole or not at all.
+    """Write the values of every image to ``<data set>.csv``, whole or not at all.
 
     Raises:
         UserError: The file cannot be written.
     """
-
-    def groups(image: ImageScore) -> str:
-        return ' '.join(group for group, members in result.scores.groups.items() if image.index in members)
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['image', 'group', *result.metrics, 'test_mode', 'remarks'])
     for image in result.scores.images:
-        figures = [repr(image.figures[metric]) for metric in result.metrics]
-        writer.writerow([image.name, groups(image), *figures, image.mode, '; '.join(image.remarks)])
+        groups = [group for group, members in result.scores.groups.items() if image.index in members]
+        values = [repr(image.values[metric]) for metric in result.metrics]
+        writer.writerow([image.name, ' '.join(groups), *values, image.mode, '; '.join(image.remarks)])
     return write_atomically(folder / f'{result.name}.csv', text.getvalue())
 
 
 def write_summary(folder: Path, opt: Mapping[str, Any], results: Mapping[str, DatasetResult]) -> Path:
-    """Write all figures and what they depend on to ``results.json``, whole or not at all.
+    """Write all values and what they depend on to ``results.json``, whole or not at all.
 
     Raises:
         UserError: The file cannot be written.
@@ -182,7 +202,7 @@ def write_summary(folder: Path, opt: Mapping[str, Any], results: Mapping[str, Da
 
 
 def _option_file() -> str | None:
-    """The option file that the command line names."""
+    """Return the option file that the command line names."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('-opt')
     return parser.parse_known_args()[0].opt
@@ -202,6 +222,10 @@ def _version(package: str) -> str:
     return str(importlib.import_module(package).__version__)
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinity, which is the PSNR of equal images."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def _row_as_json(row: Row) -> dict[str, Any]:
+    content = row._asdict()
+    for key in ('ours', 'difference'):
+        # JSON has no infinity, which is the PSNR of equal images.
+        if content[key] is not None and not math.isfinite(content[key]):
+            content[key] = str(content[key])
+    return content

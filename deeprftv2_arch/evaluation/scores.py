@@ -1,14 +1,15 @@
-"""The figures of the images of one data set: measured one by one, averaged over all and over groups."""
+"""Metric values of the images of one data set: measured one by one, averaged over all and over groups."""
 
 from __future__ import annotations
 
 import math
 import os
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from basicsr.metrics import calculate_metric
@@ -16,8 +17,9 @@ from basicsr.utils import tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
-from deeprftv2_arch.evaluation.protocols import ALL
+from deeprftv2_arch.config.protocols import ALL
 from deeprftv2_arch.metrics.info import MetricWarning
+from deeprftv2_arch.utils.contracts import MetricInfo
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.natural_sort import natural
 
@@ -25,20 +27,21 @@ Metrics = Mapping[str, Mapping[str, Any]]
 """As under ``val.metrics``: by a name of the user's choice ``type`` and arguments."""
 
 
-class ImageScore(NamedTuple):
+@dataclass(frozen=True)
+class ImageScore:
     """What was found out about one image.
 
     Attributes:
         index: Its number in the data set.
-        name: Its blurred file, or LMDB key.
-        figures: By the name of the metric.
+        name: Its lq file, or LMDB key.
+        values: By the name of the metric.
         remarks: What the metrics had to say, each once.
         mode: How the network restored it, in words.
     """
 
     index: int
     name: str
-    figures: dict[str, float]
+    values: dict[str, float]
     remarks: tuple[str, ...]
     mode: str
 
@@ -56,67 +59,79 @@ class Scores:
     groups: Mapping[str, frozenset[int]]
 
     def of(self, group: str) -> list[ImageScore]:
-        """The images of a group, or of all."""
-        return [image for image in self.images if group == ALL or image.index in self.groups[group]]
+        """Return the images of a group, or of all."""
+        if group == ALL:
+            return list(self.images)
+        return [image for image in self.images if image.index in self.groups[group]]
 
     def means(self, group: str = ALL) -> dict[str, float]:
-        """Mean of each figure over the images of a group.
+        """Average each metric over the images of a group.
 
-        The sums are exact before they are rounded once, so that neither order nor number of processes is seen.
+        The sums are exact before they are rounded once, so that neither order nor number of processes changes them.
         """
         images = self.of(group)
-        return {
-            metric: math.fsum(image.figures[metric] for image in images) / len(images) for metric in images[0].figures
-        }
+        means = {}
+        for metric in images[0].values:
+            total = math.fsum(image.values[metric] for image in images)
+            means[metric] = total / len(images)
+        return means
 
     @property
     def modes(self) -> str:
         """How the images were restored, each way once."""
-        return '; '.join(dict.fromkeys(image.mode for image in self.images if image.mode)) or 'whole images'
+        modes = [image.mode for image in self.images if image.mode]
+        return '; '.join(dict.fromkeys(modes)) or 'whole images'
 
     @property
     def remarks(self) -> dict[str, int]:
         """On how many images each remark was made."""
-        counts: dict[str, int] = {}
-        for remark in (remark for image in self.images for remark in image.remarks):
-            counts[remark] = counts.get(remark, 0) + 1
-        return counts
+        counts: Counter[str] = Counter()
+        for image in self.images:
+            counts.update(image.remarks)
+        return dict(counts)
 
 
 def better(metric: Mapping[str, Any]) -> str:
-    """Which figures are better, ``'higher'`` or ``'lower'``: as the options say, else as the metric says."""
-    return metric.get('better') or getattr(METRIC_REGISTRY.get(metric['type']), 'better', 'higher')
+    """Return which values are better, ``'higher'`` or ``'lower'``: as the options say, else as the metric says."""
+    if metric.get('better'):
+        return str(metric['better'])
+    function = METRIC_REGISTRY.get(metric['type'])
+    return function.better if isinstance(function, MetricInfo) else 'higher'
 
 
-def measure(metrics: Metrics, restored: Tensor, sharp: Tensor) -> tuple[dict[str, float], tuple[str, ...]]:
+def measure(metrics: Metrics, restored: Tensor, gt: Tensor) -> tuple[dict[str, float], tuple[str, ...]]:
     """Measure one image.
 
     Args:
         metrics: What to measure. Metrics marked as ``unquantized`` are handed float32 in [0, 1], the others uint8, all
             of them (H, W, 3) in BGR order as in BasicSR.
         restored: (1, 3, H, W), RGB, clipped here to [0, 1].
-        sharp: Image of the same shape.
+        gt: Image of the same shape.
 
     Returns:
-        The figures by name, and what the metrics had to say.
+        The values by name of the metric, and what the metrics had to say.
     """
-    handed: dict[type, dict[str, np.ndarray]] = {}
-    figures = {}
+    converted: dict[type, dict[str, np.ndarray]] = {}
+    values = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always', MetricWarning)
         for name, options in metrics.items():
-            unquantized = getattr(METRIC_REGISTRY.get(options['type']), 'unquantized', False)
-            kind = np.float32 if unquantized else np.uint8
-            if kind not in handed:
-                handed[kind] = {
-                    role: tensor2img(image, out_type=kind) for role, image in (('img', restored), ('img2', sharp))
-                }
-            figures[name] = float(calculate_metric(handed[kind], dict(options)))
-    remarks = dict.fromkeys(str(entry.message) for entry in caught if issubclass(entry.category, MetricWarning))
+            kind = _pixel_type(options)
+            if kind not in converted:
+                converted[kind] = {'img': tensor2img(restored, out_type=kind), 'img2': tensor2img(gt, out_type=kind)}
+            values[name] = float(calculate_metric(converted[kind], dict(options)))
+    remarks = []
     for entry in caught:
-        if not issubclass(entry.category, MetricWarning):
+        if issubclass(entry.category, MetricWarning):
+            remarks.append(str(entry.message))
+        else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
-    return figures, tuple(remarks)
+    return values, tuple(dict.fromkeys(remarks))
+
+
+def _pixel_type(metric: Mapping[str, Any]) -> type:
+    function = METRIC_REGISTRY.get(metric['type'])
+    return np.float32 if isinstance(function, MetricInfo) and function.unquantized else np.uint8
 
 
 def read_groups(lists: Mapping[str, str], names: Sequence[str], where: str) -> dict[str, frozenset[int]]:
@@ -154,16 +169,21 @@ def _read_list(file: str, where: str) -> list[str]:
 
 
 def _find(entries: Sequence[str], names: Sequence[str], order: Sequence[int], where: str) -> frozenset[int]:
+    """Return the indices of the listed images, by names or, if no list of names fits, by positions."""
+    hint = 'Write the name of an image on each line, or its position, counted from 1.'
+    if not entries:
+        raise UserError(f'{where} is empty. {hint}')
     by_name = {Path(name).name: index for index, name in enumerate(names)}
     by_name |= {name: index for index, name in enumerate(names)}
-    found = [by_name.get(entry, by_name.get(os.path.splitext(entry)[0])) for entry in entries]
-    if None in found and all(entry.isdigit() and 1 <= int(entry) <= len(order) for entry in entries):
-        found = [order[int(entry) - 1] for entry in entries]
-    if not found:
-        raise UserError(f'{where} is empty. Write the name of an image on each line, or its position, counted from 1.')
-    if None in found:
-        raise UserError(
-            f'{where}: {entries[found.index(None)]!r} is none of the {len(names)} images ({names[0]}, ...). Write the '
-            'name of an image on each line, or its position, counted from 1.'
-        )
-    return frozenset(found)
+    found, unknown = set(), []
+    for entry in entries:
+        index = by_name.get(entry, by_name.get(os.path.splitext(entry)[0]))
+        if index is None:
+            unknown.append(entry)
+        else:
+            found.add(index)
+    if not unknown:
+        return frozenset(found)
+    if all(entry.isdigit() and 1 <= int(entry) <= len(order) for entry in entries):
+        return frozenset(order[int(entry) - 1] for entry in entries)
+    raise UserError(f'{where}: {unknown[0]!r} is none of the {len(names)} images ({names[0]}, ...). {hint}')

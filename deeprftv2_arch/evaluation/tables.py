@@ -1,25 +1,26 @@
-"""The tables at the end of a test, in Markdown: our figures beside the paper's."""
+"""The tables at the end of a test, in Markdown: our values beside the paper's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import chain
 
-if TYPE_CHECKING:
-    from deeprftv2_arch.evaluation.results import DatasetResult, Row
+from deeprftv2_arch.evaluation.results import DatasetResult, Row
 
 
 def table(results: Mapping[str, DatasetResult]) -> str:
-    """All figures of a test beside the paper's.
+    """Lay out all values of a test beside the paper's.
 
     Several data sets on which the same was measured stand side by side, as in the tables of papers; otherwise every
-    figure has a line of its own.
+    value has its own line.
     """
-    return table_across(results) if _alike(list(results.values())) else table_in_full(results)
+    if _alike(list(results.values())):
+        return table_across(results)
+    return table_in_full(results)
 
 
 def table_in_full(results: Mapping[str, DatasetResult]) -> str:
-    """A line for each figure."""
+    """Give each value its own line."""
     cells = [('data set', 'group', 'images', 'metric', 'ours', 'paper', 'of', 'difference')]
     for result in results.values():
         for row in result.rows():
@@ -32,29 +33,46 @@ def table_in_full(results: Mapping[str, DatasetResult]) -> str:
 
 
 def table_across(results: Mapping[str, DatasetResult]) -> str:
-    """A column for each data set; its metrics share a cell, the figures as many digits as the paper prints."""
+    """Give each data set a column; its metrics share a cell, with as many digits as the paper prints."""
     columns = {name: list(result.rows()) for name, result in results.items()}
-    metrics = list(dict.fromkeys(row.metric for row in next(iter(columns.values()))))
-    networks = list(dict.fromkeys(row.network for rows in columns.values() for row in rows if row.network))
-    lines = [[' / '.join(metrics), *columns], ['images', *(f'{rows[0].images:,}' for rows in columns.values())]]
-    lines.append(['ours', *(_cell(rows, metrics, _ours) for rows in columns.values())])
+    all_rows = list(chain.from_iterable(columns.values()))
+    first = next(iter(columns))
+    metrics = list(dict.fromkeys(row.metric for row in columns[first]))
+    networks = list(dict.fromkeys(row.network for row in all_rows if row.network))
+
+    def line(head: str, show: Callable[[Row], str], network: str | None = None) -> list[str]:
+        cells = [head]
+        for rows in columns.values():
+            shown = [row for row in rows if network in (None, row.network)]
+            cells.append(_cell(shown, metrics, show))
+        return cells
+
+    lines = [
+        [' / '.join(metrics), *columns],
+        ['images', *(f'{rows[0].images:,}' for rows in columns.values())],
+        line('ours', _ours),
+    ]
     for network in networks:
-        own = [[row for row in rows if row.network == network] for rows in columns.values()]
-        lines.append([f'{network} in the paper', *(_cell(rows, metrics, lambda row: row.paper) for rows in own)])
-        lines.append(['difference', *(_cell(rows, metrics, _difference) for rows in own)])
+        lines.append(line(f'{network} in the paper', _paper, network))
+        lines.append(line('difference', _difference, network))
     return _markdown(lines, right=range(1, len(columns) + 1))
 
 
 def _alike(results: Sequence[DatasetResult]) -> bool:
-    return len(results) > 1 and all(
-        result.metrics.keys() == results[0].metrics.keys() and not result.scores.groups for result in results
-    )
+    """Tell whether several data sets were measured alike and as wholes."""
+    if len(results) == 1 or any(result.scores.groups for result in results):
+        return False
+    return all(result.metrics.keys() == results[0].metrics.keys() for result in results)
 
 
 def _cell(rows: Sequence[Row], metrics: Sequence[str], show: Callable[[Row], str]) -> str:
     by_metric = {row.metric: show(row) for row in rows}
     texts = [by_metric.get(metric, '') for metric in metrics]
     return ' / '.join(texts) if any(texts) else ''
+
+
+def _paper(row: Row) -> str:
+    return row.paper
 
 
 def _ours(row: Row) -> str:
@@ -69,16 +87,14 @@ def _digits(row: Row) -> int:
     return len(row.paper.partition('.')[2]) or 4
 
 
-def _markdown(cells: Sequence[Sequence[str]], right: Collection[int]) -> str:
-    """Lines of cells, the first of them the heading, as a table; columns in ``right`` are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-
-    def line(texts: Sequence[str]) -> str:
-        aligned = (
-            text.rjust(width) if column in right else text.ljust(width)
-            for column, (text, width) in enumerate(zip(texts, widths, strict=True))
-        )
-        return f'| {" | ".join(aligned)} |'
-
+def _markdown(lines: Sequence[Sequence[str]], right: Collection[int]) -> str:
+    """Format lines of cells, the first of them the heading, as a table; columns in ``right`` are aligned right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ['-' * (width - 1) + (':' if column in right else '-') for column, width in enumerate(widths)]
-    return '\n'.join([line(cells[0]), line(rule), *map(line, cells[1:])])
+    texts = []
+    for cells in (lines[0], rule, *lines[1:]):
+        aligned = []
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            aligned.append(cell.rjust(width) if column in right else cell.ljust(width))
+        texts.append(f'| {" | ".join(aligned)} |')
+    return '\n'.join(texts)

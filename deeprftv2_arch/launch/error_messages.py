@@ -1,4 +1,4 @@
-"""Exceptions that stand for a user's mistake, put into words."""
+"""Messages for exceptions that stand for a user's mistake."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ PLACE_ERRORS = (PermissionError, NotADirectoryError, FileExistsError, IsADirecto
 """What the system raises where a run is not allowed, or not able, to make its folders and files."""
 
 
-def explain(error: Exception) -> str | None:
+def user_message(error: Exception) -> str | None:
     """Put an exception that stands for a user's mistake into words.
-
-    BasicSR has no class for such mistakes: it raises what Python or an `assert` offers, from its own code. So an
-    exception of those kinds is told with the place where it was raised; any other is not explained.
 
     Returns:
         A message, or None: then the traceback is what the user, or we, must read.
     """
     if isinstance(error, UserError | BackendError):
         return _message(error)
+    return _message_of_machine(error) or _message_of_basicsr(error)
+
+
+def _message_of_machine(error: Exception) -> str | None:
+    """Name what is wrong with processes, memory, disks or rights."""
     if isinstance(error, dist.DistNetworkError) and not dist.is_initialized():
         return (
             f'The processes of this run cannot meet: {_first_line(error)} Take another port (dist_params.port for '
@@ -43,24 +45,31 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, torch.OutOfMemoryError):
         return f'The GPU has too little memory: train with a smaller batch or crop, test with tiles. {error}'
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        return (
-            f'{error.strerror}{f": {error.filename}" if error.filename else ""}. Make room, then go on: --auto_resume.'
-        )
+        place = f': {error.filename}' if error.filename else ''
+        return f'{error.strerror}{place}. Make room, then go on: --auto_resume.'
     if isinstance(error, PLACE_ERRORS) and error.filename:
         return f'{error.strerror}: {error.filename}. Correct the folder or its rights, or start in another one.'
+    return None
+
+
+def _message_of_basicsr(error: Exception) -> str | None:
+    """Name what BasicSR's own code stumbled over, and where.
+
+    BasicSR has no class for users' mistakes: it raises what Python or an `assert` offers. So exceptions of those kinds
+    are reported with the place where they were raised; any other is not explained.
+    """
+    folder = patches.folder()
     file, number, line = _origin(error)
-    if not Path(file).is_relative_to(patches.folder()):
+    if folder is None or not Path(file).is_relative_to(folder):
         return None
-    text, place = _message(error), f'({Path(file).relative_to(patches.folder().parent)}, line {number})'
+    text, place = _message(error), f'({Path(file).relative_to(folder.parent)}, line {number})'
     if isinstance(error, KeyError) and 'opt' in line:
         return f'The option file has no key {text}, which is read by: {line} {place}'
     if isinstance(error, OSError) and error.filename:
         return f'{error.strerror}: {error.filename} {place}'
-    if isinstance(error, AssertionError | NotImplementedError | ValueError | KeyError) and text:
-        return f'{text} {place}'
-    if isinstance(error, TypeError) and 'argument' in text:
-        return f'{text} {place}'
-    return None
+    is_complaint = isinstance(error, AssertionError | NotImplementedError | ValueError | KeyError) and text != ''
+    is_wrong_call = isinstance(error, TypeError) and 'argument' in text
+    return f'{text} {place}' if is_complaint or is_wrong_call else None
 
 
 # A data loader's worker hands its exception on as the text of a traceback.
@@ -79,7 +88,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _origin(error: Exception) -> tuple[str, str, str]:
-    """File, line number and text of the line that raised an exception, here or in a data loader's worker."""
+    """Return file, number and text of the line that raised an exception, here or in a data loader's worker."""
     in_worker = WORKER_FRAME.findall(str(error))
     if in_worker:
         return in_worker[-1]

@@ -1,36 +1,31 @@
-"""What `train` and `test` have in common: run a pipeline of BasicSR, and tell a user's mistake in one line."""
+"""Run BasicSR's training or test, and report a user's mistake in one line."""
 
 from __future__ import annotations
 
 import argparse
-import glob
 import importlib
 import logging
-import re
-import shutil
 import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import distributed as dist
 
 from deeprftv2_arch.basicsr_compat import patches, registration
+from deeprftv2_arch.checkpoints.training_start import training_start
 from deeprftv2_arch.config.command_line import CommandLine
 from deeprftv2_arch.distributed.env import local_rank, process_rank
 from deeprftv2_arch.distributed.failure_watch import FailureWatch
-from deeprftv2_arch.distributed.signals import (
-    GracefulStop,
-    TrainingStopped,
-    ValidationGivenUp,
-    end_workers,
-    start_worker,
-)
-from deeprftv2_arch.launch.error_messages import explain
+from deeprftv2_arch.distributed.signals import GracefulStop, TrainingStopped, ValidationGivenUp
+from deeprftv2_arch.launch.error_messages import user_message
+from deeprftv2_arch.launch.loader_workers import end_workers, start_worker
+from deeprftv2_arch.launch.run_folders import RunFolders
 from deeprftv2_arch.utils.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR
+from deeprftv2_arch.utils.contracts import BasicSRModel, StoppableModel
 from deeprftv2_arch.utils.errors import UserError
 
 
@@ -52,8 +47,8 @@ def launch(kind: str, root: str | Path) -> int:
     patches.apply(patches.AT_START)
     with (
         CommandLine(sys.argv[1:]) as command_line,
-        GracefulStop() as interruption,
-        Run(pipeline, command_line, interruption) as run,
+        GracefulStop() as stop,
+        Run(pipeline, command_line, stop) as run,
     ):
         try:
             run.go(root)
@@ -61,13 +56,13 @@ def launch(kind: str, root: str | Path) -> int:
             advice = ' Add --auto_resume to go on from the last checkpoint.' if run.resumable() else ''
             return run.fail(INTERRUPTED, f'Interrupted.{advice}')
         except Exception as error:
-            message = explain(error)
+            message = user_message(error)
             if message is not None:
                 lines = message.splitlines() if isinstance(error, UserError) else [message]
                 return run.fail(USER_ERROR, *(f'Error: {line}' for line in lines))
-            if run.peers.fail(PROGRAM_ERROR):
+            if run.watch.fail(PROGRAM_ERROR):
                 raise
-            return run.peers.failed
+            return run.watch.failed
         finally:
             end_workers()
     return 0
@@ -76,32 +71,45 @@ def launch(kind: str, root: str | Path) -> int:
 class Run:
     """One run of a pipeline, watched at the calls that it makes before the first iteration.
 
-    While the context is open these stand in for BasicSR's functions in the namespace of the pipeline's module.
+    While the context is open, its methods stand in for BasicSR's functions of the same names in the pipeline's module.
+
+    Args:
+        pipeline: `basicsr.train` or `basicsr.test`.
+        command_line: The arguments of the launcher.
+        stop: What may ask the run to stop.
     """
 
-    WATCHED = ('parse_options', 'make_exp_dirs', 'copy_opt_file', 'build_dataset', 'build_dataloader', 'build_model')
-    WATCHED += ('create_train_val_dataloader',)
+    WATCHED = (
+        'parse_options',
+        'make_exp_dirs',
+        'copy_opt_file',
+        'build_dataset',
+        'build_dataloader',
+        'build_model',
+        'create_train_val_dataloader',
+    )
 
-    def __init__(self, pipeline: ModuleType, command_line: CommandLine, interruption: GracefulStop) -> None:
+    def __init__(self, pipeline: ModuleType, command_line: CommandLine, stop: GracefulStop) -> None:
         self.pipeline = pipeline
         self.command_line = command_line
-        self.interruption = interruption
+        self.stop = stop
         # The test copies no option file, and has no sampler.
         self.basicsr_functions = {name: getattr(pipeline, name) for name in self.WATCHED if hasattr(pipeline, name)}
         self.options: dict[str, Any] = {'path': {}}
-        self.folders = Folders([])
-        self.model: Any = None
-        self.sampler: Any = None
-        self.peers = FailureWatch()
+        self.folders = RunFolders([])
+        self.model: BasicSRModel | None = None
+        self.sampler: Any = None  # of BasicSR or ours: it has an epoch
+        self.watch = FailureWatch()
 
     def __enter__(self) -> Run:
-        # Where the disk is full, a log that cannot be written is no news: the file that matters is told.
+        # On a full disk the log cannot be written either: the failing checkpoint is reported instead.
         self.log_errors, logging.raiseExceptions = logging.raiseExceptions, False
         for name in self.basicsr_functions:
             setattr(self.pipeline, name, getattr(self, name))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close_progress()
         logging.raiseExceptions = self.log_errors
         for name, function in self.basicsr_functions.items():
             setattr(self.pipeline, name, function)
@@ -112,12 +120,12 @@ class Run:
         try:
             getattr(self.pipeline, f'{kind}_pipeline')(str(root))
         except TrainingStopped as stopped:
-            self.undo()
+            self.restore_folders()
             if process_rank() == 0:
                 self.say(str(stopped))
         if dist.is_initialized():
             dist.barrier()  # rank 0 may have had more to do, and failed
-            self.peers.leave()
+            self.watch.stop()
             dist.destroy_process_group()
 
     def fail(self, code: int, *lines: str) -> int:
@@ -126,12 +134,13 @@ class Run:
         Returns:
             The exit code.
         """
-        first = self.peers.fail(code)
-        self.undo()
-        if first:
+        is_first = self.watch.fail(code)
+        self.restore_folders()
+        self._close_progress()
+        if is_first:
             for line in lines:
                 self.say(line)
-        return self.peers.failed
+        return self.watch.failed
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         """Check the options before anything is written, and take note of the folders as they are."""
@@ -139,11 +148,12 @@ class Run:
         options, arguments = self.command_line.parse_options(parser, root_path, is_train)
         self.options = options
         if options['dist']:
-            self.peers = self.interruption.peers = FailureWatch.meet()
-        self.folders = Folders(
-            [options['path']['experiments_root' if is_train else 'results_root']]
-            + [Path(root_path, 'tb_logger', options['name'])] * is_train
-        )
+            self.watch = self.stop.watch = FailureWatch.start()
+        if is_train:
+            folders = [Path(options['path']['experiments_root']), Path(root_path, 'tb_logger', options['name'])]
+        else:
+            folders = [Path(options['path']['results_root'])]
+        self.folders = RunFolders(folders)
         return options, arguments
 
     def make_exp_dirs(self, options: dict[str, Any]) -> None:
@@ -176,14 +186,19 @@ class Run:
             )
         return loader
 
-    def build_model(self, options: dict[str, Any]) -> Any:
-        """Take note of the model, which tells how far the run has come, and from here on stop between iterations."""
-        self.model = self.basicsr_functions['build_model'](options)
-        if hasattr(self.model, 'interruption'):
-            self.model.interruption = self.interruption
+    def build_model(self, options: dict[str, Any]) -> BasicSRModel:
+        """Take note of the model, whose schedulers know how far the run has come; from here on stop between iterations.
+
+        Args:
+            options: All options of the run.
+        """
+        model: BasicSRModel = self.basicsr_functions['build_model'](options)
+        self.model = model
+        if isinstance(model, StoppableModel):
+            model.stop_request = self.stop
         if options['is_train']:
-            self._watch_iterations()
-        return self.model
+            self._watch_iterations(model)
+        return model
 
     def create_train_val_dataloader(self, options: dict[str, Any], logger: logging.Logger) -> Any:
         """Take note of the sampler, which tells the epoch, and have workers leave signals to this process."""
@@ -193,64 +208,68 @@ class Run:
             loader.worker_init_fn = partial(start_worker, loader.worker_init_fn)
         return loaders
 
-    def _watch_iterations(self) -> None:
-        """Look for a request to stop before each iteration, with which the loop changes the learning rate first.
+    def _watch_iterations(self, model: BasicSRModel) -> None:
+        """Look for a request to stop before each iteration, at the loop's first call in it, and in a validation.
 
         Our model gives up a validation between two images. Any other is interrupted in the middle, unless other
         processes wait for it.
         """
-        model, interruption = self.model, self.interruption
         update, validate = model.update_learning_rate, model.validation
+        stops_by_itself = isinstance(model, StoppableModel) or self.options['dist']
 
         def update_learning_rate(current_iter: int, warmup_iter: int = -1) -> None:
-            if self._any_process_is_asked() or getattr(model, 'stop_reason', ''):
-                self._stop(current_iter - 1)
+            if self._any_process_is_asked(model) or _stop_reason(model):
+                self._stop_training(model, current_iter - 1)
             update(current_iter, warmup_iter=warmup_iter)
 
         def validation(dataloader: Any, current_iter: int, *arguments: Any, **settings: Any) -> None:
             try:
-                if hasattr(model, 'interruption') or self.options['dist']:
+                if stops_by_itself:
                     validate(dataloader, current_iter, *arguments, **settings)
                 else:
-                    with interruption.raised():
-                        interruption.check()
+                    with self.stop.raised():
+                        self.stop.check()
                         validate(dataloader, current_iter, *arguments, **settings)
             except KeyboardInterrupt as stopped:
                 if self.options['dist'] and not isinstance(stopped, ValidationGivenUp):
                     raise  # the others do not know of it
-                self._stop(min(current_iter, int(self.options['train']['total_iter'])))
+                self._stop_training(model, min(current_iter, int(self.options['train']['total_iter'])))
 
         model.update_learning_rate, model.validation = update_learning_rate, validation
-        interruption.deferred = True
+        self.stop.deferred = True
 
-    def _any_process_is_asked(self) -> bool:
-        """All processes leave the training after the same iteration."""
+    def _any_process_is_asked(self, model: BasicSRModel) -> bool:
+        """Tell whether to stop: all processes leave the training after the same iteration."""
         if not self.options['dist']:
-            return self.interruption.requested
-        asked = torch.tensor(int(self.interruption.requested), device=self.model.device)
+            return self.stop.requested
+        asked = torch.tensor(int(self.stop.requested), device=model.device)
         dist.all_reduce(asked, dist.ReduceOp.MAX)
         return bool(asked)
 
-    def _stop(self, iteration: int) -> None:
-        if getattr(self.model, 'bar', None) is not None:
-            self.model.bar.close()
-        if iteration <= (self.options.get('resumed') or {}).get('iter', 0):
+    def _stop_training(self, model: BasicSRModel, iteration: int) -> NoReturn:
+        self._close_progress()
+        if iteration <= training_start(self.options).iteration:
             raise TrainingStopped('Stopped before the first iteration.')
-        self.model.save(self.sampler.epoch, iteration)
-        reason = getattr(self.model, 'stop_reason', '') or 'Add --auto_resume to go on.'
+        model.save(self.sampler.epoch, iteration)
+        reason = _stop_reason(model) or 'Add --auto_resume to go on.'
         raise TrainingStopped(f'Stopped after iteration {iteration}, which is saved. {reason}')
 
-    def undo(self) -> None:
-        """If the run came to nothing, put the folders back."""
-        trained = any(scheduler.last_epoch > 0 for scheduler in getattr(self.model, 'schedulers', ()))
-        if not trained and process_rank() == 0:
+    def _close_progress(self) -> None:
+        if isinstance(self.model, StoppableModel):
+            self.model.close_progress()
+
+    def restore_folders(self) -> None:
+        """Restore the folders of the run if no iteration was completed."""
+        schedulers = self.model.schedulers if self.model is not None else ()
+        is_trained = any(scheduler.last_epoch > 0 for scheduler in schedulers)
+        if not is_trained and process_rank() == 0:
             for handler in logging.getLogger('basicsr').handlers:
                 with suppress(OSError):  # its last lines may have no room
                     handler.close()
-            self.folders.put_back()
+            self.folders.restore()
 
     def resumable(self) -> bool:
-        """Whether there is a checkpoint of this training."""
+        """Return whether there is a checkpoint of this training."""
         states = self.options['path'].get('training_states')
         return states is not None and any(Path(states).glob('*.state'))
 
@@ -261,38 +280,5 @@ class Run:
             print(message if rank == 0 else f'[rank {rank}] {message}', file=sys.stderr, flush=True)
 
 
-class Folders:
-    """Folders that a run of BasicSR makes anew, as they were before it.
-
-    A folder that exists is renamed to `<name>_archived_<time>` at the start of a run.
-    """
-
-    LOGS = re.compile(r'.+\.(log|ya?ml|csv)|events\.out\.tfevents.*')
-
-    def __init__(self, folders: list[str | Path]) -> None:
-        self.before = {Path(folder): (Path(folder).exists(), self._archives(folder)) for folder in folders}
-        self.options = {path: path.read_bytes() for folder in self.before for path in self._option_files(folder)}
-
-    def put_back(self) -> None:
-        """Remove those that are new and hold nothing but logs and options, and undo their archiving.
-
-        Where a run was to be resumed, its options are those of before.
-        """
-        for folder, (existed, archives_before) in self.before.items():
-            archived = self._archives(folder) - archives_before
-            is_new = folder.is_dir() and (archived or not existed)
-            if is_new and all(file.is_dir() or self.LOGS.fullmatch(file.name) for file in folder.rglob('*')):
-                shutil.rmtree(folder)
-                if archived:
-                    archived.pop().rename(folder)
-            for path in self._option_files(folder):
-                if path in self.options:
-                    path.write_bytes(self.options[path])
-
-    @staticmethod
-    def _option_files(folder: Path) -> list[Path]:
-        return [*folder.glob('*.yml'), *folder.glob('*.yaml')]
-
-    @staticmethod
-    def _archives(folder: str | Path) -> set[Path]:
-        return set(Path(folder).parent.glob(f'{glob.escape(Path(folder).name)}_archived_*'))
+def _stop_reason(model: BasicSRModel) -> str:
+    return model.stop_reason if isinstance(model, StoppableModel) else ''

@@ -9,6 +9,8 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn.precision import at_least_float32
+
 _REDUCTIONS = {'none': lambda distance: distance, 'mean': Tensor.mean, 'sum': Tensor.sum}
 
 
@@ -38,13 +40,9 @@ def frequency_distance(pred: Tensor, target: Tensor, reduction: str = 'mean') ->
         raise ValueError(f'the images must have the same shape, got {tuple(pred.shape)} and {tuple(target.shape)}')
     if reduction not in _REDUCTIONS:
         raise ValueError(f'reduction must be one of {", ".join(_REDUCTIONS)}, got {reduction!r}')
-    difference = _at_least_float32(pred) - _at_least_float32(target)
+    difference = at_least_float32(pred) - at_least_float32(target)
     # The transform is linear: one transform of the difference does the work of two, and rounds less.
     return _REDUCTIONS[reduction](torch.fft.rfft2(difference).abs())
-
-
-def _at_least_float32(image: Tensor) -> Tensor:
-    return image.float() if image.dtype in (torch.float16, torch.bfloat16) else image
 
 
 @LOSS_REGISTRY.register()

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import sys
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
+from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import distributed as dist
+from torch.utils.data import DataLoader
 
-from deeprftv2_arch.checkpoints.io import read_checkpoint
+from deeprftv2_arch.checkpoints.io import plain_state, read_checkpoint
 from deeprftv2_arch.checkpoints.load import load_weights
+from deeprftv2_arch.checkpoints.training_start import training_start
 from deeprftv2_arch.config.schema import DEBLUR_TRAIN
-from deeprftv2_arch.config.stages import read_stages, stage_of
+from deeprftv2_arch.config.stages import Stage, read_stages, stage_of
 from deeprftv2_arch.config.validators import number, positive_integer, reject_unknown_keys
-from deeprftv2_arch.models.journal import Journal
+from deeprftv2_arch.distributed.collect import gather_from_all
+from deeprftv2_arch.distributed.signals import GracefulStop
+from deeprftv2_arch.evaluation.contact_sheet import add_pictures
+from deeprftv2_arch.evaluation.evaluator import Evaluator, Restored
+from deeprftv2_arch.evaluation.results import DatasetResult
+from deeprftv2_arch.models.backward import accumulate_gradient
+from deeprftv2_arch.models.bad_steps import BadSteps, damaged_images
 from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
-from deeprftv2_arch.models.progress import TrainingBar
-from deeprftv2_arch.models.saving import CheckpointedModel
-from deeprftv2_arch.models.supervision import supervise
+from deeprftv2_arch.models.precision import Precision
+from deeprftv2_arch.models.progress import TrainingProgress
+from deeprftv2_arch.models.saving import CheckpointKeeper
+from deeprftv2_arch.models.validation_history import ValidationHistory
+from deeprftv2_arch.utils.contracts import NetworkWithTestMode, StopRequest, returns_all_outputs
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.rng import preserve_rng_state, random_state, set_random_state
 
 LOSSES = {'pixel_opt': 'l_pix', 'fft_opt': 'l_fft', 'perceptual_opt': 'l_percep'}
 """Name in the log of each loss that an option file can ask for."""
@@ -39,7 +47,7 @@ MAX_BAD_STEPS = 10
 
 
 @MODEL_REGISTRY.register()
-class DeblurModel(CheckpointedModel):
+class DeblurModel(SRModel):
     """The released training of DeepRFTv2: multi-scale supervision, AdamW, cosine annealing, gradient clipping.
 
     A network whose ``forward`` takes ``return_all`` is asked for all its outputs, one list per scale, and every one is
@@ -63,22 +71,42 @@ class DeblurModel(CheckpointedModel):
       default 10.
     * ``path.strict_load_except_g``: parts of the network, by name, that ``path.pretrain_network_g`` is not loaded into.
     * ``logger.pbar``: progress bar over the training; by default where stderr is a terminal.
+    * ``logger.keep_checkpoints``: see :class:`~deeprftv2_arch.models.saving.CheckpointKeeper`.
+    * ``val.best``, ``val.patience``: see :class:`~deeprftv2_arch.models.validation_history.ValidationHistory`.
+    * ``protocol`` and ``groups`` of a data set: see :class:`~deeprftv2_arch.evaluation.evaluator.Evaluator`.
+
+    Attributes:
+        stop_request: What may ask a validation to be given up; the launchers put theirs here.
 
     Raises:
         UserError: For wrong options, checkpoints that do not fit, images that are not finite, and losses that stay so.
     """
 
     plans_batches = True
-    """That the loader is to follow the stages: see the patch ``batches``."""
+    """That the loader is to follow the stages: see :class:`~deeprftv2_arch.utils.contracts.BatchPlanner`."""
+
+    ema_decay = 0.0
+    """Decay of the running mean of the weights; above 0 there is one, ``net_g_ema``."""
 
     def __init__(self, opt: dict[str, Any]) -> None:
         if opt['is_train']:
             reject_unknown_keys(opt['train'], DEBLUR_TRAIN.names, 'train')
-        self.bar: TrainingBar | None = None
-        self.journal: Journal | None = None
+        # Before the base class, which calls model_to_device.
+        self.precision = {phase: Precision.from_options(opt.get(phase), phase) for phase in ('train', 'val')}
         super().__init__(opt)
+        self.evaluator = Evaluator(self.restore, opt)
+        self.image_names: dict[str, list[str]] = {}
+        self.iteration = 0
+        self.stop_request: StopRequest = GracefulStop()
 
     # Set-up
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Bring a network to its device, in the memory layout and compiled as the options have it."""
+        self.precision['train' if self.is_train else 'val'].prepare(net, self.device)
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            return net.to(self.device)  # PyTorch refuses to distribute a network with nothing to train
+        return super().model_to_device(net)
 
     @master_only
     def print_network(self, net: nn.Module) -> None:
@@ -90,19 +118,25 @@ class DeblurModel(CheckpointedModel):
     def init_training_settings(self) -> None:
         """Build losses, optimizer, schedule and, if asked for, the running mean of the weights."""
         options = self.opt['train']
+        self.checkpoints = CheckpointKeeper(self.opt)
+        self.history = ValidationHistory(self.opt.get('val') or {}, self.checkpoints.validations, self.checkpoints.best)
+        self.best_metric_results = self.history.best_metric_results  # BasicSR logs them
+        self.progress = TrainingProgress(self.opt)
         self.net_g.train()
-        self.returns_all = 'return_all' in inspect.signature(self.get_bare_model(self.net_g).forward).parameters
-        self.criteria = {
-            name: build_loss(options[key]).to(self.device) for key, name in LOSSES.items() if options.get(key)
-        }
+        self.returns_all = returns_all_outputs(self.get_bare_model(self.net_g))
+        self.criteria: dict[str, nn.Module] = {}
+        for key, name in LOSSES.items():
+            if options.get(key):
+                self.criteria[name] = build_loss(options[key]).to(self.device)
         if not self.criteria:
             raise UserError(f'train: no loss is given. Add {" or ".join(LOSSES)}.')
         self.grad_clip = number({'grad_clip': RELEASED_GRAD_CLIP, **options}, 'grad_clip', 'train')
         self.ema_decay = number({'ema_decay': 0, **options}, 'ema_decay', 'train')
         limit = {'max_bad_steps': MAX_BAD_STEPS, **options}
-        self.max_bad_steps = positive_integer(limit, 'max_bad_steps', 'train')
+        max_bad_steps = positive_integer(limit, 'max_bad_steps', 'train')
+        self.bad_steps = BadSteps(max_bad_steps, self.checkpoints.restart_hint)
         self.stages = read_stages(self.opt)
-        self.stage = None
+        self.stage: Stage | None = None
         if self.ema_decay > 0:
             self._start_ema()
         self.setup_optimizers()
@@ -143,72 +177,104 @@ class DeblurModel(CheckpointedModel):
                 'network anew, as for another scale of super-resolution: path.strict_load_except_g: [upsampler].'
             )
         paths = self.opt['path']
-        parts = () if paths.get('resume_state') else paths.get('strict_load_except_g') or ()
+        parts = paths.get('strict_load_except_g') or ()
+        if paths.get('resume_state'):
+            parts = ()
         anew = load_weights(self.get_bare_model(net), load_path, param_key, parts)
         but = f', but for what starts anew (path.strict_load_except_g): {", ".join(anew)}' if anew else ''
         get_root_logger().info(f'Loaded {load_path}, key {param_key}{but}.')
+
+    # One batch
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch: ``lq`` and, where it is known, ``gt``, (N, 3, H, W) in [0, 1], and the names of the files."""
+        self._forget_batch()
+        super().feed_data(data)
+        self.image_names = {role: data.get(f'{role}_path', []) for role in ('lq', 'gt')}
+
+    @property
+    def tested_network(self) -> nn.Module:
+        """The running mean of the weights if there is one, else the network itself, bare.
+
+        The wrapper of several processes would exchange buffers, at times that differ from process to process.
+        """
+        return self.net_g_ema if self.ema_decay > 0 else self.get_bare_model(self.net_g)
+
+    @torch.no_grad()
+    def test(self) -> None:
+        """Restore the batch that was fed."""
+        net = self.tested_network
+        was_training = net.training
+        net.eval()
+        try:
+            self.output = self.precision['val'].run(net, self.lq)
+        finally:
+            net.train(was_training)
+
+    def restore(self, batch: Mapping[str, Any]) -> Restored:
+        """Restore a batch for the evaluator, and keep nothing of it."""
+        try:
+            self.feed_data(batch)
+            self.test()
+            network = self.tested_network
+            mode = network.test_mode if isinstance(network, NetworkWithTestMode) else ''
+            return Restored(self.output.detach().cpu(), mode)
+        finally:
+            self._forget_batch()
+
+    def _forget_batch(self) -> None:
+        """Drop the images at hand, so that no step mistakes them for its own and the memory is free."""
+        for role in ('lq', 'gt', 'output'):
+            self.__dict__.pop(role, None)
 
     # Training
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Do one iteration on the batch that was fed: one step of the optimizer, unless its gradient is not finite."""
-        self._enter_stage(current_iter)
+        self.iteration = current_iter
+        stage = self._enter_stage(current_iter)
         self.optimizer_g.zero_grad()
-        terms = self._accumulate_gradient(self.stage.accumulation)
+        terms, self.output = accumulate_gradient(
+            self.net_g,
+            self.lq,
+            self.gt,
+            criteria=self.criteria,
+            precision=self.precision['train'],
+            all_outputs=self.returns_all,
+            steps=stage.accumulation,
+        )
         total = torch.stack(list(terms.values())).sum()
         norm = nn.utils.clip_grad_norm_(self.trained_parameters, self.grad_clip or float('inf'))
         if self._is_finite(total, norm):
-            self.bad_steps['in_a_row'] = 0
+            self.bad_steps.step()
             self.optimizer_g.step()
             if self.ema_decay > 0:
                 self.model_ema(self.ema_decay)
         else:
             self._skip_step(total, norm, current_iter)
         self.log_dict = self.reduce_loss_dict({**terms, 'l_total': total, 'grad_norm': norm})
-        if self.bad_steps['total']:
-            self.log_dict['bad_steps'] = self.bad_steps['total']
-        self._show_progress(current_iter)
+        if self.bad_steps.total:
+            self.log_dict['bad_steps'] = self.bad_steps.total
+        self.progress.update(
+            current_iter,
+            loss=self.log_dict['l_total'],
+            learning_rate=self.get_current_learning_rate()[0],
+            crop=self._crop(),
+            images=len(self.gt) * self.opt['world_size'],
+        )
 
     def get_current_log(self) -> dict[str, float]:
-        """The values of the last iteration, for the log; they are written to the value log as well."""
-        if self.journal is not None:
-            crop, rate = tuple(self.gt.shape[-2:]), self.get_current_learning_rate()[0]
-            self.journal.training(self.iteration, self.log_dict, rate, crop)
+        """Return the values of the last iteration, for BasicSR's log; they are written to ours as well."""
+        self.progress.log_training(self.iteration, self.log_dict, self.get_current_learning_rate()[0], self._crop())
         return super().get_current_log()
 
-    def _log_validation_metric_values(self, current_iter: int | str, dataset_name: str, tb_logger: Any) -> None:
-        super()._log_validation_metric_values(current_iter, dataset_name, tb_logger)
-        if self.journal is not None:
-            self.journal.validation(self.iteration, dataset_name, self.metric_results)
-
-    def _enter_stage(self, current_iter: int) -> None:
+    def _enter_stage(self, current_iter: int) -> Stage:
         stage = stage_of(self.stages, current_iter)
         if stage != self.stage:
             self.stage = stage
             number = f'{self.stages.index(stage) + 1} of {len(self.stages)}'
             get_root_logger().info(f'Stage {number}: {stage}.')
-
-    def _accumulate_gradient(self, steps: int) -> dict[str, Tensor]:
-        """Work on the batch in ``steps`` micro batches; gradient and loss terms are those of the whole batch."""
-        size = math.ceil(len(self.lq) / steps)
-        batches = list(zip(self.lq.split(size), self.gt.split(size), strict=True))
-        sums: dict[str, Tensor] = {}
-        restored = []
-        for done, (lq, gt) in enumerate(batches, 1):
-            with self._gradients_stay_here() if done < len(batches) else nullcontext():
-                run = partial(self.precision['train'].run, self.net_g, lq)
-                outputs = run(return_all=True) if self.returns_all else [[run()]]
-                share = len(lq) / len(self.lq)
-                terms = {name: term * share for name, term in supervise(self.criteria, outputs, gt).items()}
-                torch.stack(list(terms.values())).sum().backward()
-            sums = {name: sums.get(name, 0) + term.detach() for name, term in terms.items()}
-            restored.append(outputs[0][-1].detach())
-        self.output = torch.cat(restored)
-        return sums
-
-    def _gradients_stay_here(self) -> AbstractContextManager:
-        """Processes exchange their gradients once a step, after the last micro batch."""
-        return self.net_g.no_sync() if isinstance(self.net_g, DistributedDataParallel) else nullcontext()
+        return stage
 
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
@@ -220,10 +286,10 @@ class DeblurModel(CheckpointedModel):
             copy.copy_(buffer)
 
     def _is_finite(self, total: Tensor, norm: Tensor) -> bool:
-        """Whether loss and gradient are finite in every process: all of them step, or none."""
+        """Tell whether loss and gradient are finite in every process: all of them step, or none."""
         finite = (total.isfinite() & norm.isfinite()).int()
         if self.opt['dist']:
-            torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
+            dist.all_reduce(finite, dist.ReduceOp.MIN)
         return bool(finite)
 
     def _skip_step(self, total: Tensor, norm: Tensor, current_iter: int) -> None:
@@ -232,45 +298,101 @@ class DeblurModel(CheckpointedModel):
         Raises:
             UserError: If images are damaged, or if too many steps were skipped in a row.
         """
-        damaged = self._damaged_images()
-        if self.opt['dist']:
-            shares: list[list[str]] = [[] for _ in range(self.opt['world_size'])]
-            torch.distributed.all_gather_object(shares, damaged)
-            damaged = list(chain.from_iterable(shares))
+        images = {'lq': self.lq, 'gt': self.gt}
+        damaged = list(chain.from_iterable(gather_from_all(damaged_images(images, self.image_names))))
         if damaged:
-            self._close_bar()
             raise UserError(f'NaN or infinite pixels in {", ".join(damaged)}. Repair or remove these images.')
-        self.bad_steps = {key: count + 1 for key, count in self.bad_steps.items()}
-        found = (
-            f'Iteration {current_iter}: the loss ({total.item():g}) or the norm of its gradient ({norm.item():g}) is '
-            'not finite, though the images are'
-        )
-        get_root_logger().warning(
-            f'{found}. The step is skipped: {self.bad_steps["in_a_row"]} in a row, {self.bad_steps["total"]} in all.'
-        )
-        if self.bad_steps['in_a_row'] >= self.max_bad_steps:
-            self._close_bar()
-            raise UserError(
-                f'{found}: {self.max_bad_steps} such steps in a row, the limit of train.max_bad_steps. '
-                f'{self.restart_hint()} with a lower train.optim_g.lr.'
-            )
+        self.bad_steps.skip(current_iter, total.item(), norm.item())
 
-    def _close_bar(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    def _crop(self) -> tuple[int, int]:
+        height, width = self.gt.shape[-2:]
+        return height, width
 
-    @master_only
-    def _show_progress(self, current_iter: int) -> None:
-        self.iteration = current_iter
-        images = len(self.gt) * self.opt['world_size']
-        if self.journal is None:
-            self.journal = Journal(self.opt['path']['experiments_root'], done=current_iter - 1)
-        self.journal.saw(images)
-        shown = self.opt['logger'].get('pbar')
-        if not (sys.stderr.isatty() if shown is None else shown):
+    def close_progress(self) -> None:
+        """Leave the progress bar as it stands, so that messages have lines of their own."""
+        if self.is_train:
+            self.progress.close()
+
+    # Checkpoints
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write weights, then the state; all processes take part. The weights alone after the last iteration (-1)."""
+        if current_iter == -1:
+            super().save(epoch, current_iter)
             return
-        if self.bar is None:
-            self.bar = TrainingBar(total=int(self.opt['train']['total_iter']), done=current_iter - 1)
-        self.bar.update(
-            self.log_dict['l_total'], self.get_current_learning_rate()[0], tuple(self.gt.shape[-2:]), images
-        )
+        self._random_states = gather_from_all(random_state())
+        super().save(epoch, current_iter)
+        self.checkpoints.prune(current_iter)
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write all that the next iterations depend on beside the weights; nothing after the last one (-1)."""
+        if current_iter == -1:
+            return
+        state = {
+            **plain_state(epoch, current_iter, self.optimizers, self.schedulers),
+            **self.history.state(),
+            'random': self._random_states,
+            'bad_steps': self.bad_steps.state(),
+            'manual_seed': self.opt['manual_seed'],
+        }
+        data = training_start(self.opt).data
+        if data is not None:
+            state['data'] = data
+        self.checkpoints.write_state(current_iter, state)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on from a state; one that BasicSR itself wrote lacks the random numbers and the history."""
+        super().resume_training(resume_state)
+        self.bad_steps.resume(resume_state.get('bad_steps', self.bad_steps.state()))
+        self.history.resume(resume_state)
+        states = resume_state.get('random', [])
+        if self.opt['rank'] < len(states):
+            set_random_state(states[self.opt['rank']])
+        elif self.opt['rank'] == 0:
+            get_root_logger().warning('This state was written by another program: random numbers begin anew.')
+        # The data tell in which epoch the next iteration lies.
+        epoch = training_start(self.opt).epoch
+        if epoch is not None:
+            resume_state['epoch'] = epoch
+
+    # Validation
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the training is to end before its last iteration; empty as long as it is not."""
+        return self.history.stop_reason if self.is_train else ''
+
+    def validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool = False
+    ) -> None:
+        """Evaluate on a data set, log the result, and in a training keep the weights if they are the best so far.
+
+        Nothing of it is left in the training that goes on: neither random numbers nor images.
+
+        Raises:
+            UserError: See :meth:`~deeprftv2_arch.evaluation.evaluator.Evaluator.evaluate`.
+            ValidationGivenUp: Likewise; then nothing is scored or logged.
+        """
+        with preserve_rng_state():
+            if self.opt['dist']:
+                for buffer in self.tested_network.buffers():
+                    dist.broadcast(buffer, 0)
+            result = self.evaluator.evaluate(dataloader, self.stop_request, label=current_iter, save_images=save_img)
+        if self.is_train and tb_logger and self.opt['rank'] == 0:
+            add_pictures(tb_logger, self.evaluator.contact_sheet_folder(result.name), result.name, self.iteration)
+        if result.metrics:
+            self._take_result(result, current_iter, tb_logger)
+        if self.is_train:
+            self.history.write(int(current_iter))
+
+    def _take_result(self, result: DatasetResult, current_iter: int | str, tb_logger: Any) -> None:
+        self.metric_results = result.scores.means()
+        is_best = self.is_train and self.history.add(result, int(current_iter))
+        self._log_validation_metric_values(current_iter, result.name, tb_logger)
+        if not self.is_train:
+            self.evaluator.report(result)
+            return
+        self.progress.log_validation(self.iteration, result.name, self.metric_results)
+        if is_best:
+            ema = self.net_g_ema if self.ema_decay > 0 else None
+            self.checkpoints.write_best(self.history.best, self.get_bare_model(self.net_g), ema)

@@ -35,7 +35,7 @@ class Precision:
         amp: Whether convolutions and matrix products run in bfloat16 (``amp: bfloat16``). Weights, optimizer and loss
             stay in float32, and so do norms, spectra, the scan and the reversible maps of our networks.
         tf32: Whether NVIDIA GPUs may round the factors of float32 products to TF32, with 10 bits of mantissa, in
-            convolutions and matrix products alike; None for torch's own setting, which is yes and no.
+            convolutions and matrix products alike; None keeps torch's defaults (convolutions: on, products: off).
         channels_last: Whether weights and images lie channels-last in memory. DeepRFTv2 sees to its images by itself.
         compile: Whether torch.compile is used.
     """
@@ -102,10 +102,14 @@ class Precision:
         return _outputs_at_least_float32(output)
 
     def __str__(self) -> str:
-        """In words, for the log."""
+        """Describe it for the log."""
         words = ['mixed precision (bfloat16)' if self.amp else 'float32']
-        words += [f'TF32 {"on" if self.tf32 else "off"}'] * (self.tf32 is not None)
-        words += ['channels last'] * self.channels_last + ['compiled'] * self.compile
+        if self.tf32 is not None:
+            words.append(f'TF32 {"on" if self.tf32 else "off"}')
+        if self.channels_last:
+            words.append('channels last')
+        if self.compile:
+            words.append('compiled')
         return ', '.join(words)
 
 
@@ -115,7 +119,7 @@ def compile_network(net: nn.Module) -> None:
     Of our networks the blocks are compiled and not the whole: there are few different ones, so this takes minutes
     instead of hours, and the reversible columns, which no compiler follows, run compiled blocks too.
     """
-    blocks = [module for module in net.modules() if isinstance(module, NAFBlock)]
+    blocks: list[nn.Module] = [module for module in net.modules() if isinstance(module, NAFBlock)]
     for part in blocks or [net]:
         part.compile()
     # A compiled form for each width and map size, with and without gradients: more than torch's own limit of 8.
@@ -128,7 +132,7 @@ def _is_fused(net: nn.Module, device: torch.device) -> bool:
 
 
 def _require_compiler(device: torch.device, key: str) -> None:
-    """Compile a sum: what is missing on a machine shows now, and as one line."""
+    """Compile a sum, so that what is missing on a machine shows now, as one line."""
     try:
         torch.compile(lambda x: (x * x).sum())(torch.ones(8, device=device))
     except Exception as error:  # whatever compilers raise

@@ -45,7 +45,9 @@ def supervise(
 
 
 def _one_term(loss: Tensor | Sequence[Tensor | None]) -> Tensor:
-    return loss if isinstance(loss, Tensor) else sum(term for term in loss if term is not None)
+    if isinstance(loss, Tensor):
+        return loss
+    return torch.stack([term for term in loss if term is not None]).sum()
 
 
 def _check_sizes(prediction: Tensor, image: Tensor) -> None:

@@ -1,9 +1,10 @@
-"""Every logged value of a training in a CSV file, which a resumed training continues without a seam."""
+"""Every logged value of a training in a CSV file, for curves; a resumed training continues it without a seam."""
 
 from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ FILE_NAME = 'values.csv'
 COLUMNS = ('iteration', 'name', 'value')
 
 
-class ValueLog:
+class TrainingLog:
     """Appends to a CSV file with one row for each value: ``iteration,name,value``.
 
     Rows are never wider than that, so values may come and go during a training.
@@ -33,9 +34,48 @@ class ValueLog:
         self.path = Path(path)
         if self.path.is_file():
             self._rewrite([row for row in _rows(self.path) if row[0] <= done])
+        self._restart_clock()
+
+    def count_images(self, images: int) -> None:
+        """Count the images of an iteration, over all processes."""
+        self._images += images
+
+    def add_training(
+        self, iteration: int, values: Mapping[str, float], learning_rate: float, crop: tuple[int, int]
+    ) -> None:
+        """Append the values of an iteration, and the images per second since the last such call.
+
+        Args:
+            iteration: Its number.
+            values: Losses and the like, by name.
+            learning_rate: The rate of this iteration.
+            crop: Height and width of the images in pixels.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        speed = self._images / (time.perf_counter() - self._since)
+        self._restart_clock()
+        values = {
+            **values,
+            'lr': learning_rate,
+            'crop_height': crop[0],
+            'crop_width': crop[1],
+            'images_per_second': speed,
+        }
+        self.add(iteration, {f'train/{name}': value for name, value in values.items()})
+
+    def add_validation(self, iteration: int, dataset: str, values: Mapping[str, float]) -> None:
+        """Append the metric values of a validation; the time it took does not count as training.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        self.add(iteration, {f'val/{dataset}/{name}': value for name, value in values.items()})
+        self._restart_clock()
 
     def add(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Append the values of one iteration.
+        """Append values of one iteration.
 
         Raises:
             UserError: The file cannot be written.
@@ -48,6 +88,9 @@ class ValueLog:
         except OSError as error:
             raise cannot_write(self.path, error.strerror) from error
 
+    def _restart_clock(self) -> None:
+        self._since, self._images = time.perf_counter(), 0
+
     def _rewrite(self, rows: list[tuple[int, str, float]]) -> None:
         text = io.StringIO(newline='')
         writer = csv.writer(text)
@@ -57,7 +100,7 @@ class ValueLog:
 
 
 def read_values(path: str | Path) -> dict[str, list[tuple[int, float]]]:
-    """Read what a :class:`ValueLog` has written.
+    """Read what a :class:`TrainingLog` has written.
 
     Returns:
         For each name the pairs of iteration and value, in the order of the file. A row that a kill cut short is left

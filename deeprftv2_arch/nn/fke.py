@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn.column_state import ColumnState, MapKey, MapKind, Scaling, couple
+from deeprftv2_arch.nn.modules import TypedModuleList
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseFusion
 from deeprftv2_arch.nn.precision import at_least_float32
-from deeprftv2_arch.nn.reversible import Scaling, Slots
 from deeprftv2_arch.nn.vsblock import VSBlock
 from deeprftv2_arch.nn.windows import Windows
 
@@ -201,7 +202,7 @@ class FourierKernelEstimator(nn.Module):
         self.first = first
         windows = FourierWindows(window, overlap, rounded)
         last = LEVELS - 1
-        self.levels = nn.ModuleList(
+        self.levels: TypedModuleList[ResidualLevel] = TypedModuleList(
             ResidualLevel(
                 channels,
                 fused=not first and index < last,
@@ -209,21 +210,22 @@ class FourierKernelEstimator(nn.Module):
             )
             for index in range(LEVELS)
         )
-        self.scalings = nn.ModuleList(Scaling(channels) for _ in range(LEVELS))
+        self.scalings: TypedModuleList[Scaling] = TypedModuleList(Scaling(channels) for _ in range(LEVELS))
         self.convolution = KernelConvolution(channels, windows)
         self.tail = None if image_channels is None else nn.Conv2d(channels, image_channels, 3, padding=1)
 
-    def run(self, slots: Slots, scale: str, feature: str, image: str) -> None:
-        """Work on the named maps of a column: update ``r1``..``r4`` and ``f`` of a scale, emit the restored image."""
-        source = feature
+    def update(self, state: ColumnState, scale: int) -> None:
+        """Update the residual maps and the deblurred feature of a scale, and output the restored image."""
+        feature = source = MapKey(scale, MapKind.DECODED)
         for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
-            previous = f'{scale}.r{index + 2}' if level.fuse is not None else None
-            target = f'{scale}.r{index + 1}'
-            slots.couple(target, scaling, level, source, previous)
+            target = MapKey(scale, MapKind.RESIDUAL, index)
+            previous = None if level.fuse is None else MapKey(scale, MapKind.RESIDUAL, index + 1)
+            state.coupled_update(target, scaling, level, source, previous)
             source = target
-        slots.replace(f'{scale}.f', self.convolution, feature, source)
+        deblurred = MapKey(scale, MapKind.DEBLURRED)
+        state.replace(deblurred, self.convolution, feature, source)
         if self.tail is not None:
-            slots.emit(scale, self.tail, f'{scale}.f', plus=image)
+            state.output(self.tail, deblurred, MapKey(scale, MapKind.IMAGE))
 
     def forward(
         self, feature: Tensor, image: Tensor | None = None, residuals: tuple[Tensor, ...] | None = None
@@ -251,9 +253,12 @@ class FourierKernelEstimator(nn.Module):
                 if self.tail is None
                 else 'this estimator needs the blurred image; for a feature alone build it with image_channels=None'
             )
-        maps = {'d': feature, 'image': image}
-        maps.update((f's.r{index + 1}', residual) for index, residual in enumerate(residuals or ()))
-        slots = Slots(maps)
-        self.run(slots, 's', 'd', 'image')
-        restored = None if self.tail is None else slots.emitted[0][1]
-        return FKEOutput(restored, slots['s.f'], tuple(slots[f's.r{index + 1}'] for index in range(LEVELS)))
+        source, updated = feature, []
+        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
+            old = None if residuals is None else residuals[index]
+            previous = None if residuals is None or level.fuse is None else residuals[index + 1]
+            source = couple(level(source, previous), scaling, old)
+            updated.append(source)
+        deblurred = self.convolution(feature, source)
+        restored = None if self.tail is None else self.tail(deblurred) + image
+        return FKEOutput(restored, deblurred, tuple(updated))

@@ -14,6 +14,8 @@ _Result = TypeVar('_Result')
 
 # Of the memory that is free when a piece size is chosen; the rest is for the result and for other programs.
 USABLE = 0.6
+# Side in pixels below which tiles of an image make no sense: running out of memory is an error then.
+SMALLEST_TILE = 64
 
 
 def free_memory(device: torch.device) -> int | None:

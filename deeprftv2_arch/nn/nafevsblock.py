@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn.functional import add_feed_forward, add_pointwise, add_scan, gated_features
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.vsblock import SelectiveScan2d
@@ -42,10 +43,12 @@ class NAFEVSBlock(NAFBlock):
         x = x.transpose(2, 3) if self.transposes else x.flip(2, 3)
         # Turned once here, or else every norm and sum that reads the map would turn it again.
         x = x.contiguous(memory_format=torch.channels_last)
-        gated, pooled = self.gated(x)
-        x = self.add_attended(x, gated, pooled, self.beta * self.local_gain)
-        x = self.scan(gated, x, self.beta * self.global_gain * (self.scan_gain + 1), self.norm_scan)
-        return self.feed_forward(x)
+        gated, pooled = gated_features(x, self.norm1, self.expand, self.depthwise, self.pool)
+        local_gain = self.beta * self.local_gain
+        global_gain = self.beta * self.global_gain * (self.scan_gain + 1)
+        x = add_pointwise(x, gated, self.project, gain=local_gain, attention=self.attention(pooled))
+        x = add_scan(x, gated, self.norm_scan, self.scan, gain=global_gain)
+        return add_feed_forward(x, self.norm2, self.ffn_expand, self.ffn_project, gain=self.gamma)
 
 
 def turn_back(x: Tensor, blocks: int) -> Tensor:

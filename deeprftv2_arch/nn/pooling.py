@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn.arguments import check_pooling
+
+def check_pooling(kernel: int | None) -> None:
+    """Raise ValueError for a side of the sliding window in pixels that it cannot have; None is the whole map."""
+    if kernel is not None and kernel < 1:
+        raise ValueError(f'the pooling window must be at least 1 pixel wide, got {kernel}')
 
 
 def local_mean(x: Tensor, kernel: int) -> Tensor:

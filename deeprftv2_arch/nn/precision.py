@@ -41,7 +41,7 @@ def require_float32(x: Tensor, weight: Tensor) -> None:
 
 
 def autocast_state(device: torch.device) -> Callable[[], AbstractContextManager]:
-    """What restores the present state of autocast, for computing something again later.
+    """Return what restores the present state of autocast, for computing something again later.
 
     Copies of weights in half precision are not cached in it: a copy that was made without autograd would be taken for
     one made with it, and the weight would lose its gradient.
@@ -58,6 +58,6 @@ def autocasts_to_half(device: torch.device) -> bool:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
-    """A context in which operations on a device compute in the precision of their inputs."""
+    """Return a context in which operations on a device compute in the precision of their inputs."""
     available = torch.amp.is_autocast_available(device.type)
     return torch.autocast(device.type, enabled=False) if available else nullcontext()

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from deeprftv2_arch.nn.arguments import pooling_window
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock, turn_back
+
+BLOCK_TYPES = ('naf', 'nafevs', 'localnaf', 'localnafevs')
+# Window of the local pooling as a multiple of the training size.
+POOL_MARGIN = 1.5
+
+
+def pooling_window(kind: str, train_size: float | None) -> int | None:
+    """Return the side of the sliding window of the channel attention in a stack; None for the whole map.
+
+    Args:
+        kind: One of `BLOCK_TYPES`.
+        train_size: Side of the training crops at that level in pixels, if it is known.
+
+    Raises:
+        ValueError: An unknown kind, or a local kind without a training size.
+    """
+    if kind not in BLOCK_TYPES:
+        raise ValueError(f'unknown block type {kind!r}; choose from {", ".join(BLOCK_TYPES)}')
+    if kind.startswith('local') and train_size is None:
+        raise ValueError(f'block type {kind!r} pools over a window of the training size: set train_size')
+    return None if train_size is None else int(POOL_MARGIN * train_size)
 
 
 class BlockStack(nn.Sequential):
@@ -32,6 +52,7 @@ class BlockStack(nn.Sequential):
     ) -> None:
         kernel = pooling_window(kind, train_size)
         local, base = kind.startswith('local'), kind.removeprefix('local')
+        blocks: list[NAFBlock]
         if base == 'naf':
             blocks = [NAFBlock(channels, kernel) for _ in range(depth)]
         else:

@@ -34,7 +34,7 @@ def self_ensemble(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         run: Takes (N, C, H, W) and also (N, C, W, H) maps, and returns maps of proportional size.
         x: (N, C, H, W).
     """
-    total = None
+    total: Tensor | None = None
     for transposed in (False, True):
         for flips in ((), (-2,), (-1,), (-2, -1)):
             turned = x.transpose(-2, -1) if transposed else x

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn.column_state import ColumnState, MapKey, MapKind, Scaling
+from deeprftv2_arch.nn.modules import TypedModuleList
 from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseFusion
-from deeprftv2_arch.nn.reversible import Scaling, Slots
 
 # Makes the stack of blocks of a level: (channels, number of blocks, level) -> module.
 StackFactory = Callable[[int, int, int], nn.Module]
@@ -52,13 +53,16 @@ class EncoderLevel(nn.Module):
     def __init__(self, entry: nn.Module, blocks: nn.Module, channels: int, has_finer: bool) -> None:
         super().__init__()
         self.entry = entry
-        self.finer = nn.Conv2d(channels, channels, 2, stride=2, bias=False) if has_finer else None
-        self.merge = PointwiseFusion(2 * channels, channels) if has_finer else None
+        self.finer: nn.Module | None = None
+        self.merge: nn.Module | None = None
+        if has_finer:
+            self.finer = nn.Conv2d(channels, channels, 2, stride=2, bias=False)
+            self.merge = PointwiseFusion(2 * channels, channels)
         self.blocks = blocks
 
     def forward(self, x: Tensor, previous: Tensor | None = None, finer: Tensor | None = None) -> Tensor:
         x = self.entry(x) if previous is None else self.entry(x, previous)
-        if self.merge is not None:
+        if self.merge is not None and self.finer is not None:
             x = self.merge(x, self.finer(finer))
         return self.blocks(x)
 
@@ -103,7 +107,7 @@ class LatentFusion(nn.Module):
 
 
 class SubEncoder(nn.Module):
-    """Updates the maps ``s1``, ``s2``, ... of a scale from its image, fine to coarse (equations 9 and 12).
+    """Updates the encoded maps of a scale from its image, fine to coarse (equations 9 and 12).
 
     Args:
         image_channels: Channels of the image.
@@ -111,11 +115,12 @@ class SubEncoder(nn.Module):
         depths: Blocks of each level.
         make_stack: Makes the stack of blocks of a level.
         is_first: Whether this is the first column.
-        has_finer: Whether the encoder of a finer scale comes in.
+        has_finer: Whether the encoder of the next finer scale comes in.
     """
 
     def __init__(
         self,
+        *,
         image_channels: int,
         widths: Sequence[int],
         depths: Sequence[int],
@@ -125,29 +130,37 @@ class SubEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.is_first, self.has_finer = is_first, has_finer
-        self.levels = nn.ModuleList()
+        self.levels: TypedModuleList[EncoderLevel] = TypedModuleList()
         for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            entry: nn.Module
             if level == 0:
                 entry = ImageEmbedding(image_channels, width, fused=not is_first)
             else:
                 entry = nn.Conv2d(widths[level - 1], width, 2, stride=2, bias=False)
             self.levels.append(EncoderLevel(entry, make_stack(width, depth, level), width, has_finer))
-        self.scalings = nn.ModuleList(Scaling(width) for width in widths)
+        self.scalings: TypedModuleList[Scaling] = TypedModuleList(Scaling(width) for width in widths)
 
-    def run(self, slots: Slots, scale: str, image: str, previous: str, finer_scale: str | None) -> None:
-        """Work on the named maps: ``previous`` is what the column before handed on."""
+    def update(self, state: ColumnState, scale: int, previous: MapKind) -> None:
+        """Update the encoded maps of a scale.
+
+        Args:
+            state: The maps.
+            scale: The scale to work on.
+            previous: The map of this scale that the column before handed on; not read in the first column.
+        """
+        source = MapKey(scale, MapKind.IMAGE)
+        handed_on = None if self.is_first else MapKey(scale, previous)
         for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
-            target = f'{scale}.s{index + 1}'
-            source = image if index == 0 else f'{scale}.s{index}'
-            handed_on = previous if index == 0 and not self.is_first else None
-            finer = f'{finer_scale}.s{index + 1}' if self.has_finer else None
-            slots.couple(target, scaling, level, source, handed_on, finer)
+            target = MapKey(scale, MapKind.ENCODED, index)
+            finer = MapKey(scale - 1, MapKind.ENCODED, index) if self.has_finer else None
+            state.coupled_update(target, scaling, level, source, handed_on, finer)
+            source, handed_on = target, None
 
 
 class SubDecoder(nn.Module):
-    """Updates ``s2``, ``s1`` and ``d`` of a scale from its latent, coarse to fine (equations 10 and 14).
+    """Updates the encoded maps of a scale, then its decoded map, coarse to fine (equations 10 and 14).
 
-    In the first column the old values of ``s2`` and ``s1`` are the encoder's: this is the skip of a U-Net.
+    In the first column the old values of the encoded maps are the encoder's: this is the skip of a U-Net.
 
     Args:
         widths: Channels of each level, fine to coarse.
@@ -157,17 +170,18 @@ class SubDecoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int], make_stack: StackFactory) -> None:
         super().__init__()
-        self.levels = nn.ModuleList()
-        self.scalings = nn.ModuleList()
+        self.levels: TypedModuleList[DecoderLevel] = TypedModuleList()
+        self.scalings: TypedModuleList[Scaling] = TypedModuleList()
         for level in reversed(range(len(widths))):
             target_width = widths[level - 1] if level else None
             blocks = make_stack(widths[level], depths[level], level)
             self.levels.append(DecoderLevel(blocks, widths[level], target_width))
             self.scalings.append(Scaling(target_width or widths[0]))
 
-    def run(self, slots: Slots, scale: str) -> None:
-        """Work on the maps of a scale; the latent, its last ``s``, stays as it is."""
-        coarsest = len(self.levels)
-        for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
-            target = f'{scale}.s{coarsest - 1 - index}' if index < coarsest - 1 else f'{scale}.d'
-            slots.couple(target, scaling, level, f'{scale}.s{coarsest - index}')
+    def update(self, state: ColumnState, scale: int) -> None:
+        """Update the maps of a scale from its latent, the coarsest encoded map, which stays as it is."""
+        levels = reversed(range(len(self.levels)))
+        for index, level, scaling in zip(levels, self.levels, self.scalings, strict=True):
+            source = MapKey(scale, MapKind.ENCODED, index)
+            target = MapKey(scale, MapKind.ENCODED, index - 1) if index > 0 else MapKey(scale, MapKind.DECODED)
+            state.coupled_update(target, scaling, level, source)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn import fused
+from deeprftv2_arch.nn.functional import GatedScan, add_scan, linear
 from deeprftv2_arch.nn.norm import LayerNorm, LayerNorm2d
-from deeprftv2_arch.nn.pointwise import scaled_update
 from deeprftv2_arch.nn.selective_scan import selective_scan
 from deeprftv2_arch.nn.windows import Windows
 
@@ -20,21 +19,7 @@ EXPANSION = 2
 STEP_MIN, STEP_MAX, STEP_FLOOR = 1e-3, 1e-1, 1e-4
 
 
-class LinearUpdate(nn.Linear):
-    """Linear layer over the channels whose result is scaled and added to a map: ``base + gain * layer(x)``.
-
-    Shape:
-        x (N, C, H, W), base (N, K, H, W) or None for zero, gain (1, K, 1, 1) or None for one -> (N, K, H, W).
-    """
-
-    def forward(self, x: Tensor, base: Tensor | None, gain: Tensor | None) -> Tensor:
-        if base is None:
-            update = super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-            return update if gain is None else gain * update
-        return scaled_update(x, base, self.weight, self.bias, gain)
-
-
-class SelectiveScan2d(nn.Module):
+class SelectiveScan2d(GatedScan):
     """Gated selective scan over the pixels of a feature map, row by row, in one direction ("EVSS2D").
 
     Args:
@@ -59,7 +44,7 @@ class SelectiveScan2d(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1.0, STATE_SIZE + 1).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
         self.out_norm = LayerNorm(inner)
-        self.out_proj = LinearUpdate(inner, channels, bias=False)
+        self.out_proj = nn.Linear(inner, channels, bias=False)
         self._init_steps(rank)
 
     @torch.no_grad()
@@ -70,51 +55,28 @@ class SelectiveScan2d(nn.Module):
         steps = steps.clamp(min=STEP_FLOOR)
         self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
-    def forward(
-        self, x: Tensor, base: Tensor | None = None, gain: Tensor | None = None, norm: LayerNorm2d | None = None
-    ) -> Tensor:
-        """The scan of ``x``.
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(self.gated(x), self.out_proj)
 
-        Args:
-            x: (N, C, H, W).
-            base: (N, C, H, W), to which the scan is added.
-            gain: (1, C, 1, 1), by which the scan is multiplied before.
-            norm: Norm of ``x`` that comes before the scan; given here, one pass over the map does both.
-        """
-        modules = norm, self.in_proj, self.depthwise, self.out_norm, self.out_proj
-        if norm is not None and fused.runs(x, modules=modules):
-            return self._forward_fused(x, norm, base, gain)
-        x = x if norm is None else norm(x)
-        both = self.in_proj(x.permute(0, 2, 3, 1))  # b h w 2d
-        features, gate = both.chunk(2, dim=-1)
-        features = F.gelu(self.depthwise(features.permute(0, 3, 1, 2)))  # b d h w
-        scanned = self.out_norm(self._scan_windows(features).permute(0, 2, 3, 1)) * F.gelu(gate)
-        return self.out_proj(scanned.permute(0, 3, 1, 2), base, gain)
-
-    def _forward_fused(self, x: Tensor, norm: LayerNorm2d, base: Tensor | None, gain: Tensor | None) -> Tensor:
-        features_weight, gate_weight = self.in_proj.weight.chunk(2)
-        features, _ = fused.norm_expand_depthwise(x, norm, features_weight, None, self.depthwise, gates=False)
-        base = torch.zeros_like(x) if base is None else base
-        weight = self.out_proj.weight if gain is None else gain.view(-1, 1) * self.out_proj.weight
-        return fused.gated_update(self._scan_windows(features), x, base, norm, gate_weight, self.out_norm, weight)
-
-    def _scan_windows(self, features: Tensor) -> Tensor:
-        height, width = features.shape[-2:]
-        if self.window is None or self.window.covers(height, width):
-            return self.scan(features)
-        return self.window.merge(self.scan(self.window.split(features)), height, width)
+    def gated(self, x: Tensor) -> Tensor:
+        """Project, convolve, scan, norm and gate: all but the last projection, (N, C, H, W) -> (N, D, H, W)."""
+        features, gate = linear(x, self.in_proj).chunk(2, dim=1)
+        scanned = self.scan(F.gelu(self.depthwise(features)))
+        normed = self.out_norm(scanned.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return normed * F.gelu(gate)
 
     def scan(self, features: Tensor) -> Tensor:
-        """Selective scan of (N, D, H, W) maps, each read row by row; at least float32."""
-        sequence = features.permute(0, 2, 3, 1).flatten(1, 2)  # b l d
-        if fused.runs(features, modules=(self.x_proj,)):
-            projected = fused.linear(features, self.x_proj.weight, None).flatten(2)  # b k l
-        else:
-            projected = self.x_proj(sequence).transpose(1, 2)
-        projected = self.sequence_conv(projected).transpose(1, 2)
+        """Scan (N, D, H, W) maps, each window read row by row; at least in float32."""
+        height, width = features.shape[-2:]
+        if self.window is None or self.window.covers(height, width):
+            return self._scan_rows(features)
+        return self.window.merge(self._scan_rows(self.window.split(features)), height, width)
+
+    def _scan_rows(self, features: Tensor) -> Tensor:
+        projected = self.sequence_conv(linear(features, self.x_proj).flatten(2)).transpose(1, 2)  # b l k
         steps, into, out_of = projected.split(self.sections, dim=-1)
         scanned = selective_scan(
-            sequence,
+            features.permute(0, 2, 3, 1).flatten(1, 2),  # b l d
             F.linear(steps, self.dt_proj.weight),
             -self.A_log.exp(),
             into,
@@ -141,4 +103,4 @@ class VSBlock(nn.Module):
         self.scan = SelectiveScan2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scan(x, base=x, norm=self.norm)
+        return add_scan(x, x, self.norm, self.scan)

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deeprftv2_arch.nn.arguments import check_windows
+
+def check_windows(size: int, overlap: int | None = None) -> None:
+    """Raise ValueError for a window size in pixels, or an overlap of neighbours, that windows cannot have."""
+    if size < 1:
+        raise ValueError(f'the window size must be at least 1 pixel, got {size}')
+    if overlap is not None and not 0 <= overlap < size:
+        raise ValueError(f'the window overlap must be in [0, {size}), the window size; got {overlap}')
 
 
 def window_starts(length: int, size: int, overlap: int = 0) -> list[int]:
@@ -72,7 +78,7 @@ class Windows:
         slices = self.slices(height, width)
         if isinstance(parts, Tensor):
             parts = parts.unflatten(0, (-1, len(slices))).unbind(1)
-        merged = None
+        merged: Tensor | None = None
         for index, ((y, x), part) in enumerate(zip(slices, parts, strict=True)):
             if merged is None:
                 merged = part.new_zeros(*part.shape[:2], height, width)

@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-import deeprftv2_arch
+from deeprftv2_arch._version import __version__
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare.lmdb_writer import write_lmdb
 from deeprftv2_arch.prepare.manifest import FILE, FORMAT, describe_folder, read_manifest, write_manifest
 from deeprftv2_arch.prepare.plan import Made, Outcome, Place, Plan
@@ -123,7 +123,7 @@ def _start(plan: Plan, source: Path, before: Mapping[str, Any] | None, allow_inc
         'format': FORMAT,
         'set': plan.name,
         'complete': False,
-        'made_by': f'deeprftv2_arch {deeprftv2_arch.__version__}',
+        'made_by': f'deeprftv2_arch {__version__}',
         'source': str(source.resolve()),
         'layout': plan.layout,
         'options': dict(plan.options),

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare import dpdd, gopro, hide, realblur, reds
 from deeprftv2_arch.prepare.crops import Crops
 from deeprftv2_arch.prepare.pair_job import PairItem, prepare_pair

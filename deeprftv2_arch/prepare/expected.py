@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
 from deeprftv2_arch.prepare.deblurring import SETS
 from deeprftv2_arch.utils.errors import UserError
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
 from deeprftv2_arch.prepare.bicubic import crop_to_multiple, downsample, read_rgb
 from deeprftv2_arch.prepare.files import is_current, write_file
 from deeprftv2_arch.prepare.image_io import encode_png, png_header

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare.bicubic import crop_to_multiple, downsample, read_rgb
 from deeprftv2_arch.prepare.crops import windows
 from deeprftv2_arch.prepare.files import is_current, write_file

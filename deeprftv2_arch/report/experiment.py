@@ -1,26 +1,29 @@
-"""What the folder of a training tells: values, options, versions, warnings and pictures."""
+"""The content of the folder of a training: values, options, versions, warnings and contact sheets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from deeprftv2_arch.config.command_line import RESOLVED
 from deeprftv2_arch.evaluation import contact_sheet
 from deeprftv2_arch.models.training_log import FILE_NAME, read_values
 from deeprftv2_arch.utils.errors import UserError
 
+# Versions and warnings stand nowhere but in BasicSR's log.
 _LOG_LINE = re.compile(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ (?P<level>[A-Z]+): (?P<text>.*)$')
 _VERSION = re.compile(r'^\s*((?:BasicSR|PyTorch|TorchVision): \S+)$')
-_TOTAL = re.compile(r'^\s+total_iter: (\d+)$', flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A training as its folder tells it.
+    """The content of the folder of a training.
 
     Attributes:
         name: Name of the folder.
@@ -30,7 +33,7 @@ class Experiment:
         warnings: Warnings and errors of the logs, in order, each once.
         better: For each metric of the options whether 'higher' or 'lower' is better.
         pictures: Paths of the pictures of the last validation, by data set.
-        total: Iterations that the training is to have; None if no log tells.
+        total: Iterations that the training is to have; None if no option file says so.
     """
 
     name: str
@@ -68,43 +71,58 @@ def read_experiment(folder: str | Path) -> Experiment:
         )
     logs = [path.read_text(encoding='utf-8', errors='replace') for path in sorted(folder.glob('train_*.log'))]
     options = {path.name: path.read_text(encoding='utf-8') for path in sorted(folder.glob('*.yml'))}
-    totals = [int(total) for log in logs for total in _TOTAL.findall(log)]
+    resolved = _resolved(options)
+    total = (resolved.get('train') or {}).get('total_iter')
     return Experiment(
         name=folder.resolve().name,
         values=read_values(file),
         options=options,
         versions=_versions(logs[-1]) if logs else [],
         warnings=_warnings(logs),
-        better=_better(options.values()),
+        better=_better(resolved),
         pictures=_pictures(folder / contact_sheet.FOLDER),
-        total=totals[-1] if totals else None,
+        total=None if total is None else int(total),
     )
 
 
-def _versions(log: str) -> list[str]:
-    """The versions that the last start has written to its log."""
-    found = [match[1] for line in log.splitlines() if (match := _VERSION.match(line))]
-    ours = re.findall(r'deeprftv2_arch \S+ \(', log)
-    return [text.removesuffix(' (') for text in dict.fromkeys(ours)] + list(dict.fromkeys(found))
-
-
-def _warnings(logs: list[str]) -> list[str]:
-    lines = [match for log in logs for line in log.splitlines() if (match := _LOG_LINE.match(line))]
-    return list(dict.fromkeys(match['text'] for match in lines if match['level'] in ('WARNING', 'ERROR', 'CRITICAL')))
-
-
-def _better(options: Iterable[str]) -> dict[str, str]:
-    better = {}
-    for text in options:
+def _resolved(options: Mapping[str, str]) -> dict[str, Any]:
+    """Parse the options of the run; where BasicSR's own script ran, those of the file that it copied."""
+    names = [RESOLVED] if RESOLVED in options else sorted(options, reverse=True)
+    for name in names:
         try:
-            metrics = yaml.safe_load(text)['val']['metrics']
-            better |= {name: metric.get('better', 'higher') for name, metric in metrics.items()}
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError):
-            continue  # a copy that cannot be read, or a training without validation
-    return better
+            content = yaml.safe_load(options[name])
+        except yaml.YAMLError:
+            continue  # a copy that cannot be read
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _versions(log: str) -> list[str]:
+    """Return the versions that the last start has written to its log."""
+    ours = re.findall(r'(deeprftv2_arch \S+) \(', log)
+    basicsr = [match[1] for match in map(_VERSION.match, log.splitlines()) if match]
+    return list(dict.fromkeys(ours + basicsr))
+
+
+def _warnings(logs: Iterable[str]) -> list[str]:
+    """Return warnings and errors, each once."""
+    texts = []
+    for line in chain.from_iterable(log.splitlines() for log in logs):
+        match = _LOG_LINE.match(line)
+        if match and match['level'] in ('WARNING', 'ERROR', 'CRITICAL'):
+            texts.append(match['text'])
+    return list(dict.fromkeys(texts))
+
+
+def _better(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return which values of each metric are better, as far as the options say so."""
+    metrics = (options.get('val') or {}).get('metrics') or {}
+    return {name: metric.get('better', 'higher') for name, metric in metrics.items()}
 
 
 def _pictures(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         return {}
-    return {path.name: files for path in sorted(folder.iterdir()) if (files := sorted(path.rglob('*.png')))}
+    found = {path.name: sorted(path.rglob('*.png')) for path in sorted(folder.iterdir())}
+    return {name: files for name, files in found.items() if files}

@@ -1,8 +1,9 @@
-"""The page itself: what the folder tells, put into the template."""
+"""The page itself: the content of the folder, put into the template."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def render(experiment: Experiment) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters['figure'] = lambda value: f'{value:.4g}' if abs(value) < 10 else f'{value:.2f}'
+    environment.filters['number'] = _number
     environment.filters['data_url'] = _data_url
     return environment.get_template('page.html').render(
         experiment=experiment,
@@ -59,7 +60,7 @@ def render(experiment: Experiment) -> str:
     )
 
 
-def _scores(values: dict[str, Points], better: dict[str, str]) -> list[Score]:
+def _scores(values: Mapping[str, Points], better: Mapping[str, str]) -> list[Score]:
     scores = []
     for name, points in values.items():
         if name.startswith('val/') and points:
@@ -70,8 +71,17 @@ def _scores(values: dict[str, Points], better: dict[str, str]) -> list[Score]:
     return scores
 
 
-def _charts(values: dict[str, Points]) -> list[Chart]:
-    training = {name.removeprefix('train/'): points for name, points in values.items() if name.startswith('train/')}
+def _charts(values: Mapping[str, Points]) -> list[Chart]:
+    training: dict[str, Points] = {}
+    validation: dict[str, dict[str, Points]] = {}  # by metric, then by data set
+    for name, points in values.items():
+        kind, _, rest = name.partition('/')
+        if kind == 'train':
+            training[rest] = points
+        elif kind == 'val':
+            dataset, metric = rest.split('/', 1)
+            validation.setdefault(metric, {})[dataset] = points
+
     terms = [name for name in training if name.startswith('l_') and name != 'l_total']
     charts = [
         _chart('Total loss', training, ['l_total'], logarithmic=True),
@@ -80,17 +90,20 @@ def _charts(values: dict[str, Points]) -> list[Chart]:
         _chart('Norm of the gradient', training, ['grad_norm'], logarithmic=True),
         _chart('Images per second', training, ['images_per_second']),
     ]
-    validation = [name.split('/', 2)[1:] for name in values if name.startswith('val/')]
-    for metric in dict.fromkeys(metric for _, metric in validation):
-        series = {dataset: values[f'val/{dataset}/{name}'] for dataset, name in validation if name == metric}
-        charts.append(Chart(f'Validation: {metric}', draw_curves(series)))
-    return [chart for chart in charts if chart is not None]
+    drawn = [chart for chart in charts if chart is not None]
+    for metric, series in validation.items():
+        drawn.append(Chart(f'Validation: {metric}', draw_curves(series)))
+    return drawn
 
 
-def _chart(title: str, values: dict[str, Points], names: list[str], **style: bool) -> Chart | None:
-    """A chart of those names that were logged, or None if none was."""
+def _chart(title: str, values: Mapping[str, Points], names: list[str], **style: bool) -> Chart | None:
+    """Draw those names that were logged; None if none was."""
     series = {name: values[name] for name in names if values.get(name)}
     return Chart(title, draw_curves(series, **style)) if series else None
+
+
+def _number(value: float) -> str:
+    return f'{value:.4g}' if abs(value) < 10 else f'{value:.2f}'
 
 
 def _data_url(picture: Path) -> str:

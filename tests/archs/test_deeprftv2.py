@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 from published import TOLERANCE, distance, fill, image, load
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
 from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import published_key
 from deeprftv2_arch.losses.frequency_loss import frequency_distance
 from deeprftv2_arch.nn import memory
+from deeprftv2_arch.nn.column_state import ColumnState, MapKey, MapKind, Scaling
 from deeprftv2_arch.nn.pyramid import image_pyramid
-from deeprftv2_arch.nn.reversible import Slots
 
 GOLDEN = load('networks')
 PLAIN = [['naf'] * 3] * 2
@@ -102,47 +102,48 @@ MODULES = {
     '{e}.r0': 'unets.{n}.fke.levels.0.entry',
     '{e}.otf': 'unets.{n}.fke.convolution.head',
 }
-# Published name of a feature, our map of the same column, and after how many updates.
+# Published name of a feature, our map of the same column (its kind and level), and after how many updates.
 MAPS = {
-    'subnets_{s}.c{k0}': ('{n}.s{k}', 0),
-    'fusd_max_2': ('0.s3', 1),
-    'subdenets_{s}.c0': ('{n}.s2', 1),
-    'subdenets_{s}.c1': ('{n}.s1', 1),
-    'subdenets_{s}.c2': ('{n}.d', 0),
-    '{e}.r{r}': ('{n}.r{r}', 0),
-    '{e}.feature_deblur': ('{n}.f', 0),
-    '{e}.img_deblur': ('{n}.image', 1),
+    'subnets_{s}.c{k0}': (MapKind.ENCODED, 'k0', 0),
+    'fusd_max_2': (MapKind.ENCODED, 2, 1),
+    'subdenets_{s}.c0': (MapKind.ENCODED, 1, 1),
+    'subdenets_{s}.c1': (MapKind.ENCODED, 0, 1),
+    'subdenets_{s}.c2': (MapKind.DECODED, 0, 0),
+    '{e}.r{r}': (MapKind.RESIDUAL, 'r0', 0),
+    '{e}.feature_deblur': (MapKind.DEBLURRED, 0, 0),
+    '{e}.img_deblur': (MapKind.IMAGE, 0, 1),
 }
 
 
-class Watched(Slots):
-    """Slots that remember every value of every map."""
+class Watched(ColumnState):
+    """A state that remembers every value of every map; the outputs of a scale under the key of its image."""
 
-    def __init__(self, maps: dict[str, Tensor]) -> None:
+    def __init__(self, maps: dict[MapKey, Tensor]) -> None:
         super().__init__(maps)
-        self.history: dict[str, list[Tensor]] = {}
+        self.history: dict[MapKey, list[Tensor]] = {}
 
-    def couple(self, name: str, *args: object) -> None:
-        super().couple(name, *args)
-        self.history.setdefault(name, []).append(self[name])
+    def coupled_update(self, key: MapKey, scaling: Scaling, function: nn.Module, *inputs: MapKey | None) -> None:
+        super().coupled_update(key, scaling, function, *inputs)
+        self.history.setdefault(key, []).append(self.maps[key])
 
-    def replace(self, name: str, *args: object) -> None:
-        super().replace(name, *args)
-        self.history.setdefault(name, []).append(self[name])
+    def replace(self, key: MapKey, function: nn.Module, *inputs: MapKey) -> None:
+        super().replace(key, function, *inputs)
+        self.history.setdefault(key, []).append(self.maps[key])
 
-    def emit(self, label: str, *args: object, **kwargs: str) -> None:
-        super().emit(label, *args, **kwargs)
-        self.history.setdefault(f'{label}.image', []).append(self.emitted[-1][1])
+    def output(self, function: nn.Module, key: MapKey, image: MapKey) -> None:
+        super().output(function, key, image)
+        self.history.setdefault(image, []).append(self.outputs[-1].image)
 
 
 @torch.no_grad()
 def test_every_feature_inside_has_the_published_values() -> None:
     net, golden, seen = network('B', torch.float32), load('trace'), {}
-    slots = Watched({f'image{n}': part for n, part in enumerate(image_pyramid(image(1001, 1, 3, 64, 64), 2))})
+    pyramid = image_pyramid(image(1001, 1, 3, 64, 64), 2)
+    state = Watched({MapKey(n, MapKind.IMAGE): part for n, part in enumerate(pyramid)})
     for column, module in enumerate(net.columns):
-        slots.history.clear()
+        state.history.clear()
         names = [
-            {'n': n, 's': s, 'e': e, 'k': k, 'k0': k - 1, 'r': r}
+            {'n': n, 's': s, 'e': e, 'k': k, 'k0': k - 1, 'r': r, 'r0': r - 1}
             for n, (s, e) in enumerate((('max', 'kernel_estimator'), ('mid', 'mid_kernel_estimator')))
             for k in (1, 2, 3)
             for r in (1, 2, 3, 4)
@@ -155,12 +156,15 @@ def test_every_feature_inside_has_the_published_values() -> None:
 
         modules = {path.format(**n): f'col{column}.{name.format(**n)}' for name, path in MODULES.items() for n in names}
         handles = [watch(path, name) for path, name in modules.items()]
-        module.run(slots)
+        module.update(state)
         for handle in handles:
             handle.remove()
-        for name, (path, index) in MAPS.items():
+        for name, (kind, level, index) in MAPS.items():
             for n in names:
-                seen[f'col{column}.{name.format(**n)}'] = slots.history[path.format(**n)][index]
+                # The fusion into the latent is that of the finer scale alone.
+                scale = 0 if name == 'fusd_max_2' else n['n']
+                key = MapKey(scale, kind, n.get(level, level))
+                seen[f'col{column}.{name.format(**n)}'] = state.history[key][index]
     for key in [key for key, feature in seen.items() if feature.is_complex()]:
         feature = seen.pop(key)
         seen[f'{key}_real'], seen[f'{key}_imag'] = feature.real, feature.imag

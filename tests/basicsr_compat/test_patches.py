@@ -22,6 +22,7 @@ from processes import FIXED, ROOT, python
 import deeprftv2_arch
 from deeprftv2_arch.basicsr_compat import patches as patches
 from deeprftv2_arch.checkpoints import io as checkpoint
+from deeprftv2_arch.checkpoints.training_start import TrainingStart, set_training_start
 from deeprftv2_arch.config.schema import OPTIMIZERS
 from deeprftv2_arch.utils.errors import UserError
 
@@ -341,13 +342,20 @@ class TestBatches:
         sampler.set_epoch(0)
         return [batch['lq_path'][0] for batch in islice(loader, count)]
 
+    @staticmethod
+    def resumed(opt):
+        """The options of the training, resumed after three iterations."""
+        options = dict(opt)
+        set_training_start(options, TrainingStart(iteration=3))
+        return options
+
     def test_fault(self, opt):
         create = basicsr.train.create_train_val_dataloader.original
-        assert self.names(create, opt, 3) == self.names(create, {**opt, 'resumed': {'iter': 3}}, 3)
+        assert self.names(create, opt, 3) == self.names(create, self.resumed(opt), 3)
 
     def test_mended(self, opt):
         create = basicsr.train.create_train_val_dataloader
-        assert self.names(create, opt, 8)[3:] == self.names(create, {**opt, 'resumed': {'iter': 3}}, 5)
+        assert self.names(create, opt, 8)[3:] == self.names(create, self.resumed(opt), 5)
 
     def test_other_models_keep_their_loader(self, opt):
         opt['model_type'] = 'SRModel'

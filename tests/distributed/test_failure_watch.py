@@ -18,7 +18,7 @@ from torch import multiprocessing
 from training_processes import signalled_before, train
 
 from deeprftv2_arch.checkpoints import io as checkpoint
-from deeprftv2_arch.distributed import failure_watch as peers
+from deeprftv2_arch.distributed import failure_watch
 from deeprftv2_arch.distributed.failure_watch import LOST, FailureWatch
 from deeprftv2_arch.launch.run import launch
 from deeprftv2_arch.models import DeblurModel
@@ -216,10 +216,10 @@ def test_all_leave_a_test_when_one_is_asked(options, tmp_path, write_pairs, monk
 
 
 def wait_for_ever(rank: int, port: int, folder: Path) -> None:
-    peers.POLL, peers.GRACE = 0.05, 0.2
+    failure_watch.POLL, failure_watch.GRACE = 0.05, 0.2
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     torch.distributed.init_process_group('gloo', rank=rank, world_size=2)
-    met = FailureWatch.meet()
+    met = FailureWatch.start()
     if rank == 0:
         met.fail(3)
         time.sleep(60)  # holds the connection, so that gloo notices nothing

@@ -1,4 +1,4 @@
-"""Figures of images, their means, and who belongs to which group."""
+"""Metric values of images, their means, and who belongs to which group."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_metrics_are_handed_what_they_declare():
     sharp = torch.full((1, 3, 2, 4), 0.25)
     metrics = {'a': {'type': 'probe_unquantized', 'better': 'lower'}, 'b': {'type': 'probe_of_basicsr', 'x': 1}}
     with pytest.warns(RuntimeWarning, match='not ours'):
-        figures, remarks = measure(metrics, restored, sharp)
-    assert figures == {'a': 1.0, 'b': float(np.float32(0.1))}
+        values, remarks = measure(metrics, restored, sharp)
+    assert values == {'a': 1.0, 'b': float(np.float32(0.1))}
     assert remarks == ('measured in another way',)
     (fine, fine_sharp), (coarse, coarse_sharp) = SEEN
     assert fine.dtype == fine_sharp.dtype == np.float32
@@ -55,10 +55,10 @@ def test_better_is_read_from_options_then_metric_then_taken_for_higher():
     assert better({'type': 'probe_of_basicsr'}) == 'higher'
 
 
-def scores(*figures, groups=None):
+def scores(*values, groups=None):
     images = [
-        ImageScore(index, str(index), {'psnr': figure}, ('odd',) * (index % 2), f'mode {index // 2}')
-        for index, figure in enumerate(figures)
+        ImageScore(index, str(index), {'psnr': value}, ('odd',) * (index % 2), f'mode {index // 2}')
+        for index, value in enumerate(values)
     ]
     return Scores(images, groups or {})
 

@@ -19,8 +19,8 @@ from basicsr.utils import logger as basicsr_logger
 from processes import stock_options
 from rights import obey_rights, skip_unless_rights_are_obeyed
 
-from deeprftv2_arch.distributed.signals import end_workers
-from deeprftv2_arch.launch.error_messages import explain
+from deeprftv2_arch.launch.error_messages import user_message
+from deeprftv2_arch.launch.loader_workers import end_workers
 from deeprftv2_arch.launch.run import launch
 from deeprftv2_arch.utils.errors import UserError
 
@@ -200,13 +200,13 @@ def test_no_arguments(monkeypatch, tmp_path, capsys):
 def test_an_exception_of_someone_else_is_not_explained():
     with pytest.raises(KeyError) as raised:
         {}['opt']
-    assert explain(raised.value) is None
+    assert user_message(raised.value) is None
 
 
 def test_full_disk_wherever_it_is_met(tmp_path):
     with pytest.raises(OSError, match='No space left') as raised:
         Path('/dev/full').write_text('x')
-    assert explain(raised.value) == 'No space left on device. Make room, then go on: --auto_resume.'
+    assert user_message(raised.value) == 'No space left on device. Make room, then go on: --auto_resume.'
 
 
 @pytest.mark.parametrize('gt_size', [16, 99])
@@ -248,14 +248,14 @@ def test_no_permission_to_write(options, tmp_path):
 def test_processes_at_a_port_that_is_taken():
     with socket.create_server(('', 0)) as taken, pytest.raises(RuntimeError) as raised:
         torch.distributed.TCPStore('127.0.0.1', taken.getsockname()[1], is_master=True)
-    message = explain(raised.value)
+    message = user_message(raised.value)
     assert message.startswith('The processes of this run cannot meet: ')
     assert 'address already in use. Take another port' in message
     assert '\n' not in message
 
 
 def test_memory_of_the_gpu():
-    message = explain(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB.'))
+    message = user_message(torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 9 GiB.'))
     assert message.startswith(
         'The GPU has too little memory: train with a smaller batch or crop, test with tiles. CUDA'
     )

@@ -17,7 +17,7 @@ TRAIN = str(ROOT / 'basicsr' / 'train.py')
     [
         (['python', '-m', 'deeprftv2_arch.train', '-opt', 'x'], ['-m', '-opt', 'x'], True),
         (['python', '-u', '-W', 'ignore', '-m', 'deeprftv2_arch.test'], ['-m'], True),
-        (['python', '-mdeeprftv2_arch.options', 'x'], ['-m', 'x'], True),
+        (['python', '-mdeeprftv2_arch.test', 'x'], ['-m', 'x'], True),
         (['python', '-um', 'deeprftv2_arch.train'], ['-m'], True),
         (['python', '-umdeeprftv2_arch.train'], ['-m'], True),
         (['python', TRAIN, '-opt', 'x'], [TRAIN, '-opt', 'x'], True),

@@ -249,7 +249,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(make_model, batch, tr
     assert torch.equal(weights(model.net_g), before[0])
     assert torch.equal(weights(model.net_g_ema), before[1])
     train_for(model, batch, range(5, 6))
-    assert model.bad_steps == {'in_a_row': 0, 'total': 2}
+    assert model.bad_steps.state() == {'in_a_row': 0, 'total': 2}
     assert not torch.equal(weights(model.net_g), before[0])
 
 

@@ -12,7 +12,9 @@ from deblur_models import loader
 from test_deblur_model import weights
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint
-from deeprftv2_arch.evaluation.validation import ValidatedModel
+from deeprftv2_arch.evaluation.evaluator import Evaluator
+from deeprftv2_arch.evaluation.results import DatasetResult
+from deeprftv2_arch.evaluation.scores import ImageScore, Scores
 from deeprftv2_arch.utils.errors import UserError
 
 
@@ -24,6 +26,16 @@ def save_at(model, train_for, batch, *iterations: int) -> None:
     for iteration in iterations:
         train_for(model, batch, range(iteration, iteration + 1))
         model.save(epoch=0, current_iter=iteration)
+
+
+def pretend_scores(monkeypatch, scores) -> None:
+    """Have the validation after an iteration find a value of the metric `score`."""
+
+    def evaluate(self, dataloader, stop, *, label, save_images):
+        image = ImageScore(0, 'an image', {'score': scores[label]}, (), '')
+        return DatasetResult('Photos', {}, None, self.metrics, Scores([image], {}))
+
+    monkeypatch.setattr(Evaluator, 'evaluate', evaluate)
 
 
 def test_the_newest_checkpoints_stay(make_model, batch, train_for, tmp_path):
@@ -56,12 +68,7 @@ def test_the_best_by_a_metric_is_kept(
     options = {'metrics': {'score': {'type': 'calculate_psnr', 'crop_border': 0, 'better': better}}, 'best': 'score'}
     model = make_model(train={'ema_decay': 0.5}, val=options, logger={'pbar': False, 'keep_checkpoints': 1})
     data, trained = loader(write_pairs(count=1)), {}
-    scores = iter(values)
-
-    def validated(self, *_):
-        self.metric_results = {'score': next(scores)}
-
-    monkeypatch.setattr(ValidatedModel, 'validation', validated)
+    pretend_scores(monkeypatch, dict(enumerate(values, 1)))
     for iteration in range(1, len(values) + 1):
         save_at(model, train_for, batch, iteration)
         trained[iteration] = weights(model.net_g_ema).clone()
@@ -74,32 +81,27 @@ def test_the_best_by_a_metric_is_kept(
     resumed = make_model(train={'ema_decay': 0.5}, val=options)
     resumed.resume_training(read_checkpoint(tmp_path / 'training_states' / f'{len(values)}.state'))
     # The last validation came after the last state was written.
-    assert resumed.best == model.best
+    assert resumed.history.best == model.history.best
     earlier = make_model(train={'ema_decay': 0.5}, val=options)
     earlier.resume_training({**read_checkpoint(tmp_path / 'training_states' / f'{len(values)}.state'), 'iter': 1})
-    assert earlier.best['iter'] == 1
+    assert earlier.history.best['iter'] == 1
 
 
 def test_only_the_first_validation_set_decides(make_model, write_pairs, tmp_path):
     model = make_model(val={'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}, 'best': 'psnr'})
     model.validation(loader(write_pairs('one')), 1, None)
-    first = dict(model.best)
+    first = dict(model.history.best)
     easy = write_pairs('two')
     shutil.copytree(easy.gt, easy.lq, dirs_exist_ok=True)
     model.validation(loader(easy, name='Other'), 1, None)
-    assert model.best == first
+    assert model.history.best == first
 
 
 def test_patience_ends_the_training_and_survives_a_resume(
     make_model, batch, train_for, write_pairs, monkeypatch, tmp_path
 ):
     options = {'metrics': {'score': {'type': 'calculate_psnr', 'crop_border': 0}}, 'best': 'score', 'patience': 2}
-    scores = {1: 1.0, 2: 3.0, 3: 2.0, 4: 3.0}
-
-    def validated(self, dataloader, current_iter, *_):
-        self.metric_results = {'score': scores[current_iter]}
-
-    monkeypatch.setattr(ValidatedModel, 'validation', validated)
+    pretend_scores(monkeypatch, {1: 1.0, 2: 3.0, 3: 2.0, 4: 3.0})
     model, data = make_model(val=options), loader(write_pairs(count=1))
     for iteration in (1, 2, 3):
         save_at(model, train_for, batch, iteration)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import math
 
-from deeprftv2_arch.models.training_log import ValueLog, read_values
+from deeprftv2_arch.models.training_log import TrainingLog, read_values
 
 
 def test_rows_as_any_reader_of_csv_sees_them(tmp_path):
     file = tmp_path / 'new' / 'values.csv'
-    log = ValueLog(file)
+    log = TrainingLog(file)
     log.add(1, {'l_pix': 0.1, 'lr': 1e-3})
     log.add(2, {'l_pix': 1 / 3})
     with open(file, newline='') as stream:
@@ -25,10 +25,10 @@ def test_rows_as_any_reader_of_csv_sees_them(tmp_path):
 
 def test_resuming_drops_what_will_come_again(tmp_path):
     file = tmp_path / 'values.csv'
-    log = ValueLog(file)
+    log = TrainingLog(file)
     for iteration in range(1, 8):
         log.add(iteration, {'loss': 1 / iteration})
-    resumed = ValueLog(file, done=4)
+    resumed = TrainingLog(file, done=4)
     for iteration in range(5, 8):
         resumed.add(iteration, {'loss': 1 / iteration})
     assert read_values(file) == {'loss': [(iteration, 1 / iteration) for iteration in range(1, 8)]}
@@ -36,8 +36,8 @@ def test_resuming_drops_what_will_come_again(tmp_path):
 
 def test_a_row_cut_short_by_a_kill_is_left_out(tmp_path):
     file = tmp_path / 'values.csv'
-    ValueLog(file).add(1, {'loss': 0.5, 'lr': 0.25})
+    TrainingLog(file).add(1, {'loss': 0.5, 'lr': 0.25})
     file.write_bytes(file.read_bytes()[:-3])
     assert read_values(file) == {'loss': [(1, 0.5)]}
-    ValueLog(file, done=1).add(2, {'loss': math.inf})
+    TrainingLog(file, done=1).add(2, {'loss': math.inf})
     assert read_values(file) == {'loss': [(1, 0.5), (2, math.inf)]}

@@ -13,11 +13,11 @@ from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
 from deeprftv2_arch.losses.frequency_loss import FrequencyLoss
 from deeprftv2_arch.nn import fke, vsblock
+from deeprftv2_arch.nn.column_state import Scaling
+from deeprftv2_arch.nn.nafblock import NAFBlock
+from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock
 from deeprftv2_arch.nn.norm import LayerNorm, LayerNorm2d
-from deeprftv2_arch.nn.pointwise import PointwiseUpdate
 from deeprftv2_arch.nn.pyramid import image_pyramid
-from deeprftv2_arch.nn.reversible import Scaling
-from deeprftv2_arch.nn.vsblock import LinearUpdate
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA'))]
 
@@ -67,7 +67,7 @@ def test_norms_spectra_and_scan_compute_in_float32_the_rest_in_bfloat16(
     monkeypatch.setattr(Tensor, 'exp_', exp)
     outputs: dict[type, set[torch.dtype]] = defaultdict(set)
     for module in net.modules():
-        if isinstance(module, (LayerNorm, LayerNorm2d, nn.Conv2d, nn.Linear)):
+        if isinstance(module, (LayerNorm, LayerNorm2d, nn.Conv2d, nn.Linear, NAFBlock)):
             module.register_forward_hook(lambda module, _, output: outputs[type(module)].add(output.dtype))
     with Types() as types:
         with torch.autocast(device, torch.bfloat16):
@@ -76,9 +76,8 @@ def test_norms_spectra_and_scan_compute_in_float32_the_rest_in_bfloat16(
     # The images that outputs are added to are not rounded.
     assert {output.dtype for images in restored for output in images} == {torch.float32}
     assert outputs.pop(LayerNorm) == outputs.pop(LayerNorm2d) == {torch.float32}
-    # Projections that add to a map: the product in bfloat16, the sum as wide as the map.
-    assert outputs.pop(PointwiseUpdate) == {torch.float32}
-    assert torch.float32 in outputs.pop(LinearUpdate)
+    # What blocks add to a map is a product in bfloat16, their sums are not rounded.
+    assert outputs.pop(NAFBlock) == outputs.pop(NAFEVSBlock) == {torch.float32}
     assert types.seen['addmm'] == {torch.bfloat16}
     assert set.union(*outputs.values()) == {torch.bfloat16}
     assert types.seen['native_layer_norm'] == {torch.float32}

@@ -12,8 +12,9 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn import fused
+from deeprftv2_arch.nn.functional import add_scan, simple_gate
 from deeprftv2_arch.nn.fused import calls
-from deeprftv2_arch.nn.nafblock import NAFBlock, simple_gate
+from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.nafevsblock import NAFEVSBlock
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.pointwise import PointwiseFusion
@@ -224,7 +225,14 @@ def test_plain_form_where_numba_fails(monkeypatch, caplog) -> None:
 
 @pytest.mark.parametrize(
     ('block', 'part'),
-    [(NAFBlock, 'depthwise'), (NAFBlock, 'pool'), (NAFBlock, 'ffn_expand'), (VSBlock, 'scan.out_norm')],
+    [
+        (NAFBlock, 'depthwise'),
+        (NAFBlock, 'pool'),
+        (NAFBlock, 'project'),
+        (NAFBlock, 'ffn_expand'),
+        (VSBlock, 'scan'),
+        (VSBlock, 'scan.out_norm'),
+    ],
 )
 def test_hooks_on_parts_of_a_block_are_called(block: type[nn.Module], part: str) -> None:
     block, x, seen = drawn(block(16)), torch.randn(1, 16, 4, 4), []
@@ -341,9 +349,12 @@ def test_weights_in_another_precision_are_refused() -> None:
         block.double()(x)
 
 
-def test_scan_without_a_base_is_scaled() -> None:
-    scan, norm, x = drawn(SelectiveScan2d(16)), drawn(LayerNorm2d(16)), torch.randn(1, 16, 4, 5)
-    gain = torch.randn(1, 16, 1, 1)
-    found = scan(x, gain=gain, norm=norm)
-    check(found, scan(norm(x), gain=gain).double(), 1e-5)
-    check(found, (scan(x, norm=norm) * gain).double(), 1e-5)
+@pytest.mark.parametrize('scaled', [True, False])
+def test_the_scan_is_scaled_and_added_alike_in_both_forms(scaled: bool) -> None:
+    scan, norm = drawn(SelectiveScan2d(16)), drawn(LayerNorm2d(16))
+    base, x = torch.randn(2, 1, 16, 4, 5)
+    gain = torch.randn(1, 16, 1, 1) if scaled else None
+    found = add_scan(base, x, norm, scan, gain)
+    check(found, (base + scan(norm(x)) * (1 if gain is None else gain)).double(), 1e-5)
+    scan.register_forward_hook(lambda module, inputs, output: None)
+    check(found, add_scan(base, x, norm, scan, gain).double(), 1e-5)

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
-from deeprftv2_arch.nn.reversible import Scaling, Slots, run_reversible
+from deeprftv2_arch.nn.column_state import ColumnState, MapKey, MapKind, Scaling
+from deeprftv2_arch.nn.reversible import run_reversible
 
-VERBS = ('couple', 'replace', 'replace', 'emit')
+VERBS = ('coupled_update', 'replace', 'replace', 'output')
+A, B, C, D = KEYS = [MapKey(0, MapKind.ENCODED, level) for level in range(4)]
 SMALL = {'width': 4, 'num_blocks': [1, 2, 1], 'block_types': [['naf', 'nafevs', 'nafevs'], ['naf'] * 3]}
 
 
@@ -176,20 +178,21 @@ class Square(nn.Module):
 
 
 def test_the_verbs_on_numbers() -> None:
-    """y <- y/2 + x^2, x <- x^2, emit y^2 + x, computed by hand."""
+    """y <- y/2 + x^2, x <- x^2, output y^2 + x, computed by hand."""
+    x, y = MapKey(0, MapKind.IMAGE), MapKey(2, MapKind.DECODED)
 
-    def program(slots: Slots) -> None:
-        slots.couple('y', scaling, Square(), 'x')
-        slots.replace('x', Square(), 'x')
-        slots.emit('out', Square(), 'y', plus='x')
+    def update(state: ColumnState) -> None:
+        state.coupled_update(y, scaling, Square(), x)
+        state.replace(x, Square(), x)
+        state.output(Square(), y, x)
 
     scaling = Scaling(1).double()
-    maps = {name: torch.full((1, 1, 1, 1), v, dtype=torch.float64).requires_grad_() for name, v in (('x', 3), ('y', 4))}
-    ((label, output),) = run_reversible(program, maps, scaling)
+    maps = {key: torch.full((1, 1, 1, 1), v, dtype=torch.float64).requires_grad_() for key, v in ((x, 3), (y, 4))}
+    ((scale, output),) = run_reversible(update, maps, scaling)
     output.backward()
-    assert (label, output.item()) == ('out', (4 / 2 + 9) ** 2 + 9)
-    assert maps['x'].grad.item() == 2 * 11 * 6 + 6
-    assert maps['y'].grad.item() == 2 * 11 / 2
+    assert (scale, output.item()) == (2, (4 / 2 + 9) ** 2 + 9)
+    assert maps[x].grad.item() == 2 * 11 * 6 + 6
+    assert maps[y].grad.item() == 2 * 11 / 2
     assert scaling.weight.grad.item() == 2 * 11 * 4
 
 
@@ -206,50 +209,50 @@ class Mix(nn.Module):
         return sum(weight * torch.sin(x) for weight, x in zip(self.weights, maps, strict=True))
 
 
-def random_program(seed: int, steps: int = 24) -> tuple[Callable[[Slots], None], nn.ModuleList]:
+def random_program(seed: int, steps: int = 24) -> tuple[Callable[[ColumnState], None], nn.ModuleList]:
     """A random sequence of all verbs on four maps, with its modules; a third of the scalings are small."""
     g = random.Random(seed)
     torch.manual_seed(seed)
     modules, work = nn.ModuleList(), []
     for index in range(steps + 4):
         # All maps come out at the end.
-        verb, target = ('emit', 'abcd'[index - steps]) if index >= steps else (g.choice(VERBS), g.choice('abcd'))
+        verb, target = ('output', KEYS[index - steps]) if index >= steps else (g.choice(VERBS), g.choice(KEYS))
         # An update that reads the map it updates could not be undone; a replacement may.
-        others = 'abcd' if verb == 'replace' and g.random() < 0.2 else 'abcd'.replace(target, '')
-        inputs = g.sample(others, 1 if verb == 'emit' else g.randint(1, 2))
+        others = KEYS if verb == 'replace' and g.random() < 0.2 else [key for key in KEYS if key != target]
+        inputs = g.sample(others, 1 if verb == 'output' else g.randint(1, 2))
         function, scaling = Mix(len(inputs)), Scaling(2)
         nn.init.uniform_(scaling.weight, *((1e-3, 0.1) if g.random() < 1 / 3 else (0.5, 1)))
         modules.extend((function, scaling))
         work.append((verb, target, scaling, function, inputs))
 
-    def program(slots: Slots) -> None:
+    def update(state: ColumnState) -> None:
         for verb, target, scaling, function, inputs in work:
-            if verb == 'couple':
-                slots.couple(target, scaling, function, *inputs)
+            if verb == 'coupled_update':
+                state.coupled_update(target, scaling, function, *inputs)
             elif verb == 'replace':
-                slots.replace(target, function, *inputs)
+                state.replace(target, function, *inputs)
             else:
-                slots.emit('out', function, target, plus=inputs[0])
+                state.output(function, target, inputs[0])
 
-    return program, modules.double()
+    return update, modules.double()
 
 
 def test_random_programs_have_the_gradients_of_autograd() -> None:
     made_again = 0
     for seed in range(250):
-        program, modules = random_program(seed)
+        update, modules = random_program(seed)
         results = []
         for reversible in (False, True):
             torch.manual_seed(seed)
-            maps = {name: torch.randn(1, 2, 3, 1, dtype=torch.float64, requires_grad=True) for name in 'abcd'}
+            maps = {key: torch.randn(1, 2, 3, 1, dtype=torch.float64, requires_grad=True) for key in KEYS}
             if reversible:
-                emitted = run_reversible(program, maps, modules)
+                outputs = run_reversible(update, maps, modules)
             else:
-                slots = Slots(maps)
-                program(slots)
-                emitted = slots.emitted
+                state = ColumnState(maps)
+                update(state)
+                outputs = state.outputs
             modules.zero_grad()
-            sum((tensor * (index + 1)).square().sum() for index, (_, tensor) in enumerate(emitted)).backward()
+            sum((tensor * (index + 1)).square().sum() for index, (_, tensor) in enumerate(outputs)).backward()
             leaves = {**maps, **dict(modules.named_parameters())}
             results.append(
                 {key: leaf.grad for key, leaf in leaves.items() if leaf.grad is not None and leaf.grad.any()}
@@ -270,21 +273,21 @@ def test_maps_are_freed_while_backward_undoes_them_unless_it_shall_run_again(aga
                 alive.append(final() is not None)
             return super().forward(*maps)
 
-    def program(slots: Slots) -> None:
+    def update(state: ColumnState) -> None:
         nonlocal final
-        slots.couple('a', modules[0], modules[1], 'b')  # undone last, after the final value of b
-        slots.couple('b', modules[0], modules[2], 'a')
-        final = weakref.ref(slots.maps['b'])
-        slots.emit('out', modules[2], 'a', plus='b')
+        state.coupled_update(A, modules[0], modules[1], B)  # undone last, after the final value of B
+        state.coupled_update(B, modules[0], modules[2], A)
+        final = weakref.ref(state.maps[B])
+        state.output(modules[2], A, B)
 
     final, modules = None, nn.ModuleList([Scaling(1), Watch(1), Mix(1)])
-    maps = {name: torch.randn(1, 1, 2, 2, requires_grad=True) for name in 'ab'}
-    ((_, output),) = run_reversible(program, maps, modules)
+    maps = {key: torch.randn(1, 1, 2, 2, requires_grad=True) for key in (A, B)}
+    ((_, output),) = run_reversible(update, maps, modules)
     output.sum().backward(retain_graph=again)
     assert alive == [again]
     if again:
-        first = maps['a'].grad.clone()
+        first = maps[A].grad.clone()
         output.sum().backward()
-        assert torch.equal(maps['a'].grad, 2 * first)
+        assert torch.equal(maps[A].grad, 2 * first)
     with pytest.raises(RuntimeError, match='second time'):
         output.sum().backward()

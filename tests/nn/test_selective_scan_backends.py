@@ -167,11 +167,11 @@ def test_very_large_steps_forget_the_past() -> None:
 
 def test_the_machine_code_is_kept_where_it_can_be_and_not_missed_where_it_cannot(tmp_path: Path) -> None:
     script = (
-        'import torch\nfrom deeprftv2_arch.nn.kernels import vector_math as numba_math\n'
-        'numba_math.njit = lambda **flags: (lambda f: f) if not flags.get("cache") else refuse\n'
+        'import torch\nfrom deeprftv2_arch.nn.kernels import build\n'
+        'build.njit = lambda **flags: (lambda f: f) if not flags.get("cache") else refuse\n'
         'def refuse(function): raise RuntimeError("cannot cache function: no locator available")\n'
         'def plain(x): return x + 1\n'
-        'assert numba_math.compiled(plain)(1) == 2\n'
+        'assert build.compiled(plain)(1) == 2\n'
         'print(plain.__qualname__)'
     )
     done = run_python(script, NUMBA_CACHE_DIR=str(tmp_path))

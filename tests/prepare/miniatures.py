@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 
 SIZE = (48, 64)
 """Height and width of the images."""

@@ -25,8 +25,8 @@ from prepare.miniatures import (
     save,
 )
 
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.data.paired_deblur_dataset import PairedDeblurDataset
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare.deblurring import SETS
 
 LAYOUTS = {

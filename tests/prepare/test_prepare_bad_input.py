@@ -22,7 +22,7 @@ from prepare.miniatures import (
 from processes import ROOT, error_lines, python
 
 from deeprftv2_arch.cli.prepare import main
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS
+from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.utils.errors import UserError
 
 BUILDERS = {

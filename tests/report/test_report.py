@@ -15,6 +15,7 @@ import pytest
 
 from deeprftv2_arch.cli.report import main
 from deeprftv2_arch.report.curves import draw_curves
+from deeprftv2_arch.report.experiment import read_experiment
 from deeprftv2_arch.utils.console import exit_code
 
 LOG = """2026-01-02 03:04:05,678 INFO:
@@ -23,14 +24,15 @@ Version Information:
 \tPyTorch: 2.6.0
 \tTorchVision: 0.21.0
 2026-01-02 03:04:05,679 INFO: deeprftv2_arch 0.1.0 (/somewhere), basicsr 1.4.2 (/else), torch 2.6.0
-2026-01-02 03:04:05,679 INFO:
-  train:[
-    total_iter: 400
-  ]
 2026-01-02 03:05:05,679 WARNING: A <b>warning</b> & more
 2026-01-02 03:06:05,679 WARNING: A <b>warning</b> & more
 """
-OPTIONS = 'val:\n  metrics:\n    psnr: {type: calculate_psnr}\n    lpips: {type: calculate_lpips, better: lower}\n'
+OPTIONS = """train: {total_iter: 900}
+val:
+  metrics:
+    psnr: {type: calculate_psnr}
+    lpips: {type: calculate_lpips, better: lower}
+"""
 
 
 @pytest.fixture
@@ -52,6 +54,8 @@ def experiment(tmp_path):
                 rows.writerow((iteration, 'val/GoPro-test/lpips', 0.1 + abs(iteration - 100) / 1000))
     (folder / 'train_Tiny_GoPro_20260102_030405.log').write_text(LOG)
     (folder / 'options.yml').write_text(OPTIONS)
+    # The command line changed the length.
+    (folder / 'resolved_options.yml').write_text(OPTIONS.replace('900', '400'))
     ramp = np.linspace(0, 255, 64 * 192 * 3).reshape(64, 192, 3)
     cv2.imwrite(str(pictures / 'frame.png'), ramp.astype(np.uint8))
     return folder
@@ -105,6 +109,11 @@ def test_page_says_what_the_folder_holds(experiment, capsys):
     outside = [address for address in page.addresses if not address.startswith(('#', 'data:'))]
     assert outside == []
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_without_our_launcher_the_copy_of_the_option_file_counts(experiment):
+    (experiment / 'resolved_options.yml').unlink()
+    assert read_experiment(experiment).total == 900
 
 
 def test_same_folder_same_page(experiment):

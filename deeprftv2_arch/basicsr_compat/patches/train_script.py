@@ -11,6 +11,8 @@ from torch import distributed as dist
 
 from deeprftv2_arch.basicsr_compat.patches.patching import module, replace, source_has
 from deeprftv2_arch.checkpoints import resume
+from deeprftv2_arch.checkpoints.training_start import TrainingStart, set_training_start, training_start
+from deeprftv2_arch.utils.contracts import BatchPlanner
 
 
 def patch_resume() -> bool:
@@ -40,7 +42,7 @@ def patch_batches() -> bool:
 
 
 def _scripts(function: str, fault: str) -> Iterator[types.ModuleType]:
-    """Training scripts in use whose function has a fault."""
+    """Yield the training scripts in use whose function has a fault."""
     for script in (sys.modules.get('basicsr.train'), sys.modules['__main__']):
         original = getattr(script, function, None)
         if original is not None and source_has(original, fault):
@@ -58,7 +60,7 @@ def _load_resume_state(opt):
     if state is not None:
         resume.check_length(state, opt)
         module('utils').check_resume(opt, state['iter'])
-        opt['resumed'] = {key: state[key] for key in ('iter', 'manual_seed', 'data') if key in state}
+        set_training_start(opt, TrainingStart.after(state))
     # The optimizers move their state to the device of their parameters.
     return state
 
@@ -66,21 +68,22 @@ def _load_resume_state(opt):
 def _planned_loaders(script: types.ModuleType) -> Callable[..., Any]:
     def create_train_val_dataloader(opt, logger):
         model = module('utils.registry').MODEL_REGISTRY.get(opt['model_type'])
-        if not getattr(model, 'plans_batches', False):
+        if not (isinstance(model, BatchPlanner) and model.plans_batches):
             return create_train_val_dataloader.original(opt, logger)
         # Not at the top: these import BasicSR, which this module comes before.
         from deeprftv2_arch.data.loading import build_training_loader, describe, identity
 
-        resumed = opt.get('resumed') or {}
-        opt['manual_seed'] = _one_for_all(resumed.get('manual_seed', opt['manual_seed']))
+        start = training_start(opt)
+        seed = opt['manual_seed'] if start.manual_seed is None else start.manual_seed
+        opt['manual_seed'] = _one_for_all(seed)
         dataset = script.build_dataset(opt['datasets']['train'])
-        opt['data'] = identity(dataset)
-        resume.check_data(resumed.get('data'), opt['data'])
-        done = resumed.get('iter', 0)
-        loader, sampler = build_training_loader(dataset, opt, done)
+        start.data = identity(dataset)
+        resume.check_data(start.data_before, start.data)
+        loader, sampler = build_training_loader(dataset, opt, start.iteration)
         logger.info(describe(sampler, opt))
         # The loop goes on with the epoch that the state names; with these data it is this one.
-        opt['start_epoch'] = sampler.epoch
+        start.epoch = sampler.epoch
+        set_training_start(opt, start)
         val_loaders = []
         for name, options in opt['datasets'].items():
             if name != 'train':
@@ -95,7 +98,7 @@ def _planned_loaders(script: types.ModuleType) -> Callable[..., Any]:
 
 
 def _one_for_all(seed: int) -> int:
-    """The seed of rank 0: without `manual_seed` each process draws one of its own."""
+    """Return the seed of rank 0: without `manual_seed` each process draws its own."""
     if not dist.is_initialized():
         return seed
     seeds = [seed]

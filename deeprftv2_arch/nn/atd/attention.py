@@ -54,8 +54,8 @@ class WindowAttention(nn.Module):
             bias = table.index_select(1, positions).view(1, self.heads, pixels, seen)
             x = F.scaled_dot_product_attention(q, k, v, bias).transpose(1, 2)
             attended.append(x.reshape(len(qkv), count * pixels, -1))
-        attended = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
-        return self.proj(attended.index_select(1, inverse))
+        joined = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+        return self.proj(joined.index_select(1, inverse))
 
 
 class TokenAttention(nn.Module):

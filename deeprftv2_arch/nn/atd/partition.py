@@ -116,7 +116,10 @@ def partition(height: int, width: int, window: int, shift: int, device: torch.de
 
 
 def _by_kind(found: list[Span]) -> list[list[Span]]:
-    return [[span for span in found if span.kind == kind] for kind in sorted({span.kind for span in found})]
+    groups: dict[tuple[int, int, int], list[Span]] = {}
+    for span in found:
+        groups.setdefault(span.kind, []).append(span)
+    return [groups[kind] for kind in sorted(groups)]
 
 
 def _pixels(rows: list[range], columns: list[range], width: int) -> Tensor:
@@ -126,5 +129,5 @@ def _pixels(rows: list[range], columns: list[range], width: int) -> Tensor:
 
 
 def _distances(span: Span, window: int) -> Tensor:
-    """(queries, keys): query minus key, counted from zero."""
+    """Return (queries, keys): query minus key, counted from zero."""
     return torch.tensor(span.queries)[:, None] - torch.tensor(span.keys) + window - 1

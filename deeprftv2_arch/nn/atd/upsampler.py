@@ -6,10 +6,29 @@ from collections import OrderedDict
 
 from torch import nn
 
-from deeprftv2_arch.nn.arguments import upsampler_steps
-
 # Channels between the body and the image in the two larger ends.
 INNER = 64
+
+
+def upsampler_steps(kind: str, scale: int) -> list[int]:
+    """Return by what factors an end of ATD enlarges, one after the other.
+
+    Raises:
+        ValueError: An unknown kind, or one that cannot do the scale.
+    """
+    if kind == 'direct':
+        return [scale]
+    if kind == 'nearest':
+        if scale != 4:
+            raise ValueError(f"upsampler 'nearest' is for upscale 4, got {scale}")
+        return [2, 2]
+    if kind != 'pixelshuffle':
+        raise ValueError(f"unknown upsampler {kind!r}: expected 'direct', 'pixelshuffle' or 'nearest'")
+    if scale == 3:
+        return [3]
+    if scale < 2 or scale & (scale - 1):
+        raise ValueError(f"upsampler 'pixelshuffle' is for upscale 3 and powers of 2, got {scale}")
+    return [2] * (scale.bit_length() - 1)
 
 
 def make_upsampler(kind: str, channels: int, image_channels: int, scale: int) -> nn.Sequential:
@@ -33,7 +52,8 @@ def make_upsampler(kind: str, channels: int, image_channels: int, scale: int) ->
         return nn.Sequential(
             OrderedDict(expand0=_conv(channels, image_channels * scale**2), shuffle0=nn.PixelShuffle(scale))
         )
-    layers = OrderedDict(entry=_conv(channels, INNER), entry_activation=nn.LeakyReLU(0.01))
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers['entry'], layers['entry_activation'] = _conv(channels, INNER), nn.LeakyReLU(0.01)
     if kind == 'pixelshuffle':
         for index, step in enumerate(steps):
             layers[f'expand{index}'] = _conv(INNER, INNER * step**2)

@@ -4,16 +4,14 @@ Step by step a block writes every map to memory and reads it again, and with few
 longer than it computes. Here each group of steps is one pass: a tile of pixels goes through all of them while it lies
 in the cache, matrix products included. Gradients are passes of the same kind. Results are those of the plain form up to
 the rounding of float32. Where :func:`runs` says no, the blocks compute the plain form: under autocast, inside
-torch.compile and torch.func, for derivatives in forward mode, in other precisions, on other devices, with hooks or
-other modules in place of their own, for empty maps, and where Numba does not work.
+torch.compile and torch.func, for derivatives in forward mode, in other precisions, on other devices, for empty maps,
+and where Numba does not work. `nn/functional.py` is the one place that asks and calls.
 
 The kernels check nothing, and would read beyond the end of a map that does not fit; the functions here refuse it with a
 ValueError first.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -26,7 +24,7 @@ from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.precision import autocasts_to_half
 
 LANES = 16
-"""Numbers of channels are multiples of this: that of `numba_simd`, which cannot be imported without Numba."""
+"""Numbers of channels are multiples of this: that of `kernels/simd.py`, which cannot be imported without Numba."""
 
 
 def available(device: torch.device) -> bool:
@@ -34,34 +32,23 @@ def available(device: torch.device) -> bool:
     return device.type == 'cpu' and passes() is not None
 
 
-def runs(*maps: Tensor, modules: Iterable[nn.Module] = ()) -> bool:
-    """Whether the passes can take maps (N, C, H, W), in the place of modules, which are not called then."""
+def runs(*maps: Tensor) -> bool:
+    """Whether the passes can take maps (N, C, H, W)."""
     return (
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()  # torch.func: no arrays behind its tensors
         and torch.autograd.forward_ad._current_level < 0  # forward mode: the passes have gradients only
-        and all(
-            type(x) is Tensor
-            and x.device.type == 'cpu'
-            and x.dtype == torch.float32
-            and x.shape[1] % LANES == 0
-            and x.numel() > 0
-            for x in maps
-        )
+        and all(_is_readable(x) for x in maps)
         and not autocasts_to_half(maps[0].device)
-        and all(_is_plain(module) for module in modules)
         and passes() is not None
     )
 
 
-def _is_plain(module: nn.Module) -> bool:
-    """Whether calling a module does what the passes do: nothing stands in its place (low-rank adapters), no hooks."""
-    kind = type(module)
-    if kind not in (nn.Conv2d, nn.Linear, nn.LayerNorm) and not kind.__module__.startswith('deeprftv2_arch.nn.'):
-        return False
-    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return not any(hooks) and not nn.modules.module._has_any_global_hook()
+def _is_readable(x: Tensor) -> bool:
+    """Whether the kernels can read a map."""
+    is_plain = type(x) is Tensor and x.device.type == 'cpu' and x.dtype == torch.float32
+    return is_plain and x.shape[1] % LANES == 0 and x.numel() > 0
 
 
 def _check(*expected: tuple[Tensor, tuple[int, ...]]) -> None:
@@ -74,7 +61,7 @@ def _check(*expected: tuple[Tensor, tuple[int, ...]]) -> None:
 def norm_expand_depthwise(
     x: Tensor, norm: LayerNorm2d, weight: Tensor, bias: Tensor | None, depthwise: nn.Conv2d, gates: bool
 ) -> tuple[Tensor, Tensor]:
-    """``activation(depthwise(weight @ norm(x) + bias))`` (N, K, H, W) and its mean over the map (N, K, 1, 1).
+    """Compute ``activation(depthwise(weight @ norm(x) + bias))`` (N, K, H, W) and its mean over the map (N, K, 1, 1).
 
     Args:
         x: (N, C, H, W).
@@ -93,7 +80,7 @@ def norm_expand_depthwise(
 
 
 def update(x: Tensor, base: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``base + weight @ x + bias`` at every pixel.
+    """Compute ``base + weight @ x + bias`` at every pixel.
 
     Args:
         x: (N, K, H, W).
@@ -110,7 +97,7 @@ def update(x: Tensor, base: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``weight @ x + bias`` at every pixel: x (N, C, H, W), weight (K, C), bias (K,) or None for zero."""
+    """Compute ``weight @ x + bias`` at every pixel: x (N, C, H, W), weight (K, C), bias (K,) or None for zero."""
     channels = len(weight)
     bias = weight.new_zeros(channels) if bias is None else bias
     _check((weight, (channels, x.shape[1])), (bias, (channels,)))
@@ -120,9 +107,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return _channels(Update.apply(_pixels(x), None, weight, bias))[:, :channels]
 
 
-def feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, weight: Tensor, bias: Tensor) -> Tensor:
-    """``x + weight @ simple_gate(expand(norm(x))) + bias``: x (N, C, H, W), weight (C, K), bias (C,)."""
+def feed_forward(x: Tensor, norm: LayerNorm2d, expand: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute ``x + weight @ simple_gate(expand(norm(x))) + bias``: x (N, C, H, W), weight (C, K), bias (C,) if any."""
     channels, inner = x.shape[1], weight.shape[1]
+    bias = weight.new_zeros(channels) if bias is None else bias
     _check((expand.weight, (2 * inner, channels, 1, 1)), (weight, (channels, inner)), (bias, (channels,)))
     expansion = _folded(norm, expand.weight.flatten(1), expand.bias)
     settings = np.float32(norm.eps), torch.is_grad_enabled()
@@ -138,7 +126,7 @@ def gated_update(
     scan_norm: nn.LayerNorm,
     weight: Tensor,
 ) -> Tensor:
-    """``base + weight @ (scan_norm(scanned) * gelu(gates @ norm(source)))`` at every pixel.
+    """Compute ``base + weight @ (scan_norm(scanned) * gelu(gates @ norm(source)))`` at every pixel.
 
     Args:
         scanned: (N, D, H, W).
@@ -160,7 +148,7 @@ def gated_update(
 
 
 def _folded(norm: LayerNorm2d, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weight and bias of ``weight @ norm(x) + bias`` for the norm without its own."""
+    """Return weight and bias of ``weight @ norm(x) + bias`` for the norm without its own."""
     shift = weight @ norm.bias
     return weight * norm.weight, shift if bias is None else shift + bias
 

@@ -1,4 +1,4 @@
-"""How tensors reach the compiled passes: as arrays, in shares of rows for the threads, weights packed in panels."""
+"""How tensors reach the compiled passes: as arrays, in chunks of rows for the threads, weights packed in panels."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _ELEMENTS = 2**16
 _SUMMED = 2**19  # elements of a map that one job adds up
 
 
-def compiled(name: str) -> ModuleType:
-    """A module of compiled passes: imported when it is needed, as Numba may be missing."""
+def kernel_module(name: str) -> ModuleType:
+    """Import a module of compiled passes; only when it is needed, as Numba may be missing."""
     return importlib.import_module(f'deeprftv2_arch.nn.fused.{name}')
 
 
 @cache
 def passes() -> ModuleType | None:
-    """The compiled passes, or None if Numba cannot compile them here, or ``DEEPRFTV2_FUSED=0`` says so."""
+    """Return the compiled passes, or None if Numba cannot compile them here, or ``DEEPRFTV2_FUSED=0`` says so."""
     if os.environ.get('DEEPRFTV2_FUSED') == '0':
         return None
     try:
-        kernels = compiled('kernels')
+        kernels = kernel_module('kernels')
         x, weight, bias = (
             np.zeros((1, 16), np.float32),
             np.zeros((1, 16, 16), np.float32),
@@ -48,7 +48,7 @@ def passes() -> ModuleType | None:
     return kernels
 
 
-def _shares(rows: int, parts: int) -> list[tuple[int, int]]:
+def _chunks(rows: int, parts: int) -> list[tuple[int, int]]:
     parts = max(min(parts, rows), 1)
     return list(pairwise(rows * part // parts for part in range(parts + 1)))
 
@@ -59,35 +59,35 @@ def _parts(elements: int, per_thread: int) -> int:
 
 
 def run(kernel: Callable, calls: list[tuple], rows: int, elements: int, per_thread: int = 4) -> None:
-    """Run a kernel on ranges of rows: one call for each sample, shared by the threads.
+    """Run a kernel on ranges of rows: one call for each sample, divided among the threads.
 
     With several ranges for each thread those that are faster, or less disturbed, take more of them.
     """
-    shares = _shares(rows, math.ceil(_parts(elements, per_thread) / len(calls)))
-    jobs = [partial(kernel, *call, *share) for call in calls for share in shares]
+    chunks = _chunks(rows, math.ceil(_parts(elements, per_thread) / len(calls)))
+    jobs = [partial(kernel, *call, *chunk) for call in calls for chunk in chunks]
     threads.run(jobs, torch.get_num_threads())
 
 
 def run_sums(
     kernel: Callable, calls: list[tuple], rows: int, elements: int, shapes: Sequence[tuple[int, ...]]
 ) -> list[Tensor]:
-    """`run` for a kernel that adds to arrays as well, its last arguments but the range: the sums over all calls.
+    """Do as `run` for a kernel that adds to arrays as well, its last arguments but the range: the sums over all calls.
 
     Every job has arrays of its own, so that no two threads add to the same place, and takes few enough pixels that the
     rounding errors of long sums stay small.
     """
-    shares = _shares(rows, math.ceil(max(_parts(elements, 1), elements // _SUMMED) / len(calls)))
-    count = len(calls) * len(shares)
+    chunks = _chunks(rows, math.ceil(max(_parts(elements, 1), elements // _SUMMED) / len(calls)))
+    count = len(calls) * len(chunks)
     sums = [torch.zeros(count, *shape, dtype=torch.float32, device='cpu') for shape in shapes]
-    arguments = [(call, share) for call in calls for share in shares]
+    arguments = [(call, chunk) for call in calls for chunk in chunks]
     own = zip(*(part.numpy() for part in sums), strict=True)
-    jobs = [partial(kernel, *call, *arrays, *share) for (call, share), arrays in zip(arguments, own, strict=True)]
+    jobs = [partial(kernel, *call, *arrays, *chunk) for (call, chunk), arrays in zip(arguments, own, strict=True)]
     threads.run(jobs, torch.get_num_threads())
     return [part.sum(0) for part in sums]
 
 
 def array(x: Tensor) -> np.ndarray:
-    """The memory of a float32 tensor, or of a copy if it is not in one piece: kernels check neither.
+    """Return the memory of a float32 tensor, or of a copy if it is not in one piece: kernels check neither.
 
     Raises:
         TypeError: The tensor is in another precision.
@@ -109,5 +109,5 @@ def flat(x: Tensor) -> np.ndarray:
 
 def packed(weight: Tensor) -> np.ndarray:
     """Weights (K, C) in panels: (K / width, C, width)."""
-    width = next(width for width in compiled('products').WIDTHS if len(weight) % width == 0)
+    width = next(width for width in kernel_module('products').WIDTHS if len(weight) % width == 0)
     return array(weight.detach().unflatten(0, (-1, width)).transpose(1, 2))

@@ -8,31 +8,32 @@ from __future__ import annotations
 
 from numba import njit
 
+from deeprftv2_arch.nn.kernels.build import FLAGS
 from deeprftv2_arch.nn.kernels.simd import LANES, load, splat, store
-from deeprftv2_arch.nn.kernels.vector_math import FLAGS, f32
+from deeprftv2_arch.nn.kernels.vector_math import f32
 
 _ZERO = f32(0)
-# Long tiles keep the sums of a product in registers for longer; that is worth more than a tile in the first cache. With
-# 96 channels two rings fill a third of a second cache of 1 MB.
+# Long tiles keep the sums of a product in registers for longer; that is worth more than a tile in the L1 cache. With
+# 96 channels two rings fill a third of an L2 cache of 1 MB.
 _COLUMNS = 128
 
 
 @njit(**FLAGS)
 def part_columns(width):
-    """Columns of the parts into which a map is cut, so that the rings of a part stay in the second cache."""
+    """Return the columns of the parts into which a map is cut, so that the rings of a part stay in the L2 cache."""
     parts = (width + _COLUMNS - 1) // _COLUMNS
     return (width + parts - 1) // parts
 
 
 @njit(**FLAGS)
 def slots_around(row):
-    """Of the rows above, at and below."""
+    """Return the ring slots of the rows above, at and below ``row``."""
     return (row - 1) % 3, row % 3, (row + 1) % 3
 
 
 @njit(**FLAGS)
 def fill_zero(ring, slot, first, last):
-    """Zero into columns first..last-1 of a slot."""
+    """Write zeros into columns first..last-1 of a slot."""
     for p in range(first, last):
         for c in range(0, ring.shape[2], LANES):
             store(ring, (slot, p, c), splat(_ZERO))
@@ -40,7 +41,7 @@ def fill_zero(ring, slot, first, last):
 
 @njit(**FLAGS)
 def convolve(rows, slots, start, end, c, weight, bias, out):
-    """The convolution for channels c..c+15 of columns start..end-1: out (16 for each). Column p stands at p + 1."""
+    """Convolve channels c..c+15 of columns start..end-1: out (16 for each). Column p stands at p + 1."""
     above, row, below = slots
     t0, t1, t2 = load(weight, (0, c)), load(weight, (1, c)), load(weight, (2, c))
     t3, t4, t5 = load(weight, (3, c)), load(weight, (4, c)), load(weight, (5, c))

@@ -3,7 +3,7 @@
 The convolution is computed again from the expanded norm, which was kept. Three rows of it wait in a ring, and three of
 the gradient of the convolution's value in a second one, until the row between them has the gradient of the expanded
 norm; from there on the whole row is a tile. Maps are cut into parts of some columns, so that the rings stay in the
-second cache. Row r of the map stands in slot r % 3 of a ring.
+L2 cache. Row r of the map stands in slot r % 3 of a ring.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from numba import njit
 from deeprftv2_arch.nn.fused.convolution import convolve, convolve_gradient, fill_zero, part_columns, slots_around
 from deeprftv2_arch.nn.fused.pixels import add_standardise_gradient, add_sum, gelu_and_slope, standardise, write
 from deeprftv2_arch.nn.fused.products import add_outer, multiply, whole_blocks
+from deeprftv2_arch.nn.kernels.build import FLAGS, compiled
 from deeprftv2_arch.nn.kernels.simd import LANES, load, store
-from deeprftv2_arch.nn.kernels.vector_math import FLAGS, compiled, f32
+from deeprftv2_arch.nn.kernels.vector_math import f32
 
 
 @njit(**FLAGS)
@@ -72,7 +73,7 @@ def norm_expand_depthwise(
 
     mean_gradient (K,) is added to the gradient of every pixel. x and x_gradient (H, W, C), expanded (H, W, L), expand
     packed (L -> C), taps (9, L), taps_bias (L,); the gradient of x zero at first, of expand (L, C), expand_bias (L,),
-    taps (9, L), taps_bias (L,). Rows first..last-1 of the gradient of x, and the share of these rows of x in the sums.
+    taps (9, L), taps_bias (L,). Rows first..last-1 of the gradient of x, and what these rows of x add to the sums.
     """
     height, width, channels = x.shape
     columns, expansion = part_columns(width), taps.shape[1]

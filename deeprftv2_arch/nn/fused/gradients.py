@@ -21,8 +21,9 @@ from deeprftv2_arch.nn.fused.pixels import (
     write,
 )
 from deeprftv2_arch.nn.fused.products import add_outer, multiply
+from deeprftv2_arch.nn.kernels.build import FLAGS, compiled
 from deeprftv2_arch.nn.kernels.simd import LANES, load, store
-from deeprftv2_arch.nn.kernels.vector_math import FLAGS, compiled, f32
+from deeprftv2_arch.nn.kernels.vector_math import f32
 
 
 @compiled

@@ -13,8 +13,9 @@ from numba import njit
 from deeprftv2_arch.nn.fused.convolution import convolve, fill_zero, part_columns, slots_around
 from deeprftv2_arch.nn.fused.pixels import add, copy, gate, gate_gelu, gelu, scale_shift, standardise, write
 from deeprftv2_arch.nn.fused.products import multiply, whole_blocks
+from deeprftv2_arch.nn.kernels.build import FLAGS, compiled
 from deeprftv2_arch.nn.kernels.simd import LANES, load, store
-from deeprftv2_arch.nn.kernels.vector_math import FLAGS, compiled, f32
+from deeprftv2_arch.nn.kernels.vector_math import f32
 
 PIXELS = 96
 """Pixels of a tile: a multiple of the rows of a block of sums."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from deeprftv2_arch.nn.kernels.build import FLAGS
 from deeprftv2_arch.nn.kernels.simd import (
     LANES,
     load,
@@ -14,7 +15,7 @@ from deeprftv2_arch.nn.kernels.simd import (
     sum_lanes_of_rows,
     where_negative,
 )
-from deeprftv2_arch.nn.kernels.vector_math import FLAGS, LOG2_E, exp2, f32
+from deeprftv2_arch.nn.kernels.vector_math import LOG2_E, exp2, f32
 
 _ZERO, _ONE = f32(0), f32(1)
 # exp(x^2 / 2) P(X > |x|) of a normal X as a polynomial in t = 1 / (1 + p |x|) without constant term; minimax fit by
@@ -33,7 +34,7 @@ _BELL = f32(0.3989422804014327)  # 1 / sqrt(2 pi)
 
 @njit(**FLAGS)
 def _tail(m):
-    """P(X > |x|) for m = -|x|, and exp(-x^2 / 2)."""
+    """Return P(X > |x|) for m = -|x|, and exp(-x^2 / 2)."""
     t = _ONE / (_ONE - m * _P)
     bell = exp2(m * m * _HALF_LOG2_E)
     return (((((((t * _G7 + _G6) * t + _G5) * t + _G4) * t + _G3) * t + _G2) * t + _G1) * t) * bell, bell
@@ -49,7 +50,7 @@ def gelu(x):
 
 @njit(**FLAGS)
 def gelu_and_slope(x):
-    """gelu(x) and its derivative P(X < x) + x exp(-x^2 / 2) / sqrt(2 pi)."""
+    """Return gelu(x) and its derivative P(X < x) + x exp(-x^2 / 2) / sqrt(2 pi)."""
     m = minus_abs(x)
     tail, bell = _tail(m)
     below = where_negative(x, tail, _ONE - tail)
@@ -64,7 +65,7 @@ def standardise(x, first, count, eps, out, scales):
     """
     channels = x.shape[1]
     totals, scale = np.zeros(LANES * LANES, f32), np.zeros(LANES, f32)
-    mean, share = np.zeros(LANES, f32), _ONE / f32(channels)
+    mean, inverse = np.zeros(LANES, f32), _ONE / f32(channels)
     # Sixteen pixels at a time: their sums over the channels fill the lanes of one vector.
     for begin in range(0, count, LANES):
         end = min(begin + LANES, count)
@@ -73,7 +74,7 @@ def standardise(x, first, count, eps, out, scales):
             for c in range(0, channels, LANES):
                 total = total + load(x, (first + p, c))
             store(totals, ((p - begin) * LANES,), total)
-        store(mean, (0,), sum_lanes_of_rows(totals, (0,)) * share)
+        store(mean, (0,), sum_lanes_of_rows(totals, (0,)) * inverse)
         for p in range(begin, end):
             total, m = splat(_ZERO), mean[p - begin]
             for c in range(0, channels, LANES):
@@ -81,7 +82,7 @@ def standardise(x, first, count, eps, out, scales):
                 store(out, (p, c), difference)
                 total = total + difference * difference
             store(totals, ((p - begin) * LANES,), total)
-        store(scale, (0,), sum_lanes_of_rows(totals, (0,)) * share)
+        store(scale, (0,), sum_lanes_of_rows(totals, (0,)) * inverse)
         for p in range(begin, end):
             s = f32(_ONE / np.sqrt(scale[p - begin] + eps))
             scales[p] = s
@@ -97,7 +98,7 @@ def add_standardise_gradient(gradient, standard, scales, count, out, first):
     """
     channels = gradient.shape[1]
     totals, products = np.zeros(LANES * LANES, f32), np.zeros(LANES * LANES, f32)
-    mean, slope, share = np.zeros(LANES, f32), np.zeros(LANES, f32), _ONE / f32(channels)
+    mean, slope, inverse = np.zeros(LANES, f32), np.zeros(LANES, f32), _ONE / f32(channels)
     for begin in range(0, count, LANES):
         end = min(begin + LANES, count)
         for p in range(begin, end):
@@ -108,8 +109,8 @@ def add_standardise_gradient(gradient, standard, scales, count, out, first):
                 product = product + g * load(standard, (p, c))
             store(totals, ((p - begin) * LANES,), total)
             store(products, ((p - begin) * LANES,), product)
-        store(mean, (0,), sum_lanes_of_rows(totals, (0,)) * share)
-        store(slope, (0,), sum_lanes_of_rows(products, (0,)) * share)
+        store(mean, (0,), sum_lanes_of_rows(totals, (0,)) * inverse)
+        store(slope, (0,), sum_lanes_of_rows(products, (0,)) * inverse)
         for p in range(begin, end):
             m, n, s = mean[p - begin], slope[p - begin], scales[p]
             for c in range(0, channels, LANES):
@@ -119,7 +120,7 @@ def add_standardise_gradient(gradient, standard, scales, count, out, first):
 
 @njit(**FLAGS)
 def copy(x, first, count, out):
-    """Pixels first..first+count-1 of x (P, C) -> the first rows of out (T, C)."""
+    """Copy pixels first..first+count-1 of x (P, C) to the first rows of out (T, C)."""
     for p in range(count):
         for c in range(0, x.shape[1], LANES):
             store(out, (p, c), load(x, (first + p, c)))
@@ -127,7 +128,7 @@ def copy(x, first, count, out):
 
 @njit(**FLAGS)
 def write(x, first, count, out):
-    """The first rows of x (T, C) -> pixels first..first+count-1 of out (P, C)."""
+    """Write the first rows of x (T, C) to pixels first..first+count-1 of out (P, C)."""
     for p in range(count):
         for c in range(0, x.shape[1], LANES):
             store(out, (first + p, c), load(x, (p, c)))
@@ -162,7 +163,7 @@ def gate(x, out):
 
 @njit(**FLAGS)
 def gate_gradient(gradient, x, out):
-    """The gradient of `gate`: gradient (T, C) of its result, x (T, 2C) -> out (T, 2C)."""
+    """Compute the gradient of `gate`: gradient (T, C) of its result, x (T, 2C) -> out (T, 2C)."""
     channels = gradient.shape[1]
     for p in range(out.shape[0]):
         for c in range(0, channels, LANES):

@@ -1,7 +1,7 @@
 """Matrix products of some pixels at a time, for use inside Numba kernels: the maps between two steps stay in the cache.
 
 With few channels a product over a whole map waits for memory. Here a kernel takes a tile of pixels through all of its
-steps while they lie in the first cache.
+steps while they lie in the L1 cache.
 
 The innermost block is that of matrix libraries: as many sums as the registers hold; each step adds a column of the left
 factor times a row of the right one. Weights are packed in panels, in which the rows of a block follow one another (Goto
@@ -15,10 +15,10 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from deeprftv2_arch.nn.kernels.build import FLAGS
 from deeprftv2_arch.nn.kernels.simd import FLOATS, LANES, MATH, broadcast, element
-from deeprftv2_arch.nn.kernels.vector_math import FLAGS
 
-_WIDE = '+avx512f' in (config.CPU_FEATURES or binding.get_host_cpu_features().flatten())
+_WIDE = '+avx512f' in (getattr(config, 'CPU_FEATURES', None) or binding.get_host_cpu_features().flatten())
 # 32 registers of 16 floats take 8 rows of 48 sums beside the factors; 16 registers of 8 floats take 6 rows of 16.
 ROWS = 8 if _WIDE else 6
 _OUTER_ROWS = 8 if _WIDE else 4  # divides all numbers of channels
@@ -95,7 +95,7 @@ _block, _outer_block = _define_blocks(ROWS), _define_blocks(_OUTER_ROWS)
 
 @njit(**FLAGS)
 def whole_blocks(pixels):
-    """A number of pixels rounded up to what `multiply` works on."""
+    """Return a number of pixels rounded up to what `multiply` works on."""
     return (pixels + ROWS - 1) // ROWS * ROWS
 
 

@@ -1,1 +1,1 @@
-"""What the compiled CPU kernels share: SIMD, vector mathematics, threads."""
+"""What the compiled CPU kernels share: SIMD, vector mathematics, how they are built, threads."""

@@ -1,4 +1,4 @@
-"""Whether a backend that compiles its kernels can run: found out once, by running it."""
+"""Whether a backend of the scan that compiles its kernels can run: found out once, by running it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 @cache
-def failure(compiler: str, scan: Callable[..., Tensor], device: torch.device) -> str:
-    """Compiles the kernels of a backend, or loads them, by a scan of one step forward and backward.
+def compile_error(compiler: str, scan: Callable[..., Tensor], device: torch.device) -> str:
+    """Compile the kernels of a backend, or load them, by a scan of one step forward and backward.
 
     Args:
         compiler: Its name for the message.

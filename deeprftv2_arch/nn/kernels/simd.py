@@ -75,7 +75,7 @@ _define_operator(operator.truediv, 'fdiv')
 
 
 def element(context, builder, array_type, array, index_type, index):
-    """The address of array[index], without the handling of negative indices."""
+    """Return the address of array[index], without the handling of negative indices."""
     array = context.make_array(array_type)(context, builder, array)
     indices = cgutils.unpack_tuple(builder, index, len(index_type))
     indices = [context.cast(builder, i, kind, types.intp) for i, kind in zip(indices, index_type, strict=True)]
@@ -83,7 +83,7 @@ def element(context, builder, array_type, array, index_type, index):
 
 
 def _pointer(context, builder, *arguments):
-    """The address of the 16 floats from array[index] on."""
+    """Return the address of the 16 floats from array[index] on."""
     return builder.bitcast(element(context, builder, *arguments), FLOATS.as_pointer())
 
 
@@ -99,7 +99,7 @@ def load_one(typing_context, array, index):
 
 @intrinsic
 def load(typing_context, array, index):
-    """The 16 floats from array[index] on, along the last axis. The array is contiguous; nothing is checked."""
+    """Load the 16 floats from array[index] on, along the last axis. The array is contiguous; nothing is checked."""
 
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, array, arguments[0], index, arguments[1])
@@ -171,7 +171,7 @@ def store_part(typing_context, array, index, count, value):
 
 @intrinsic
 def splat(typing_context, scalar):
-    """A vector of 16 times the same float32."""
+    """Return a vector of 16 times the same float32."""
 
     def generate(context, builder, signature, arguments):
         return broadcast(builder, arguments[0])
@@ -192,7 +192,7 @@ def maximum(typing_context, x, bound):
 
 @intrinsic
 def where_negative(typing_context, x, a, b):
-    """a where x < 0, else b: also where x is NaN."""
+    """Return a where x < 0, else b: also where x is NaN."""
 
     def generate(context, builder, signature, arguments):
         x, a, b = arguments

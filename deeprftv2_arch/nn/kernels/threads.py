@@ -35,7 +35,7 @@ if hasattr(os, 'register_at_fork'):
 
 @cache
 def _openmp() -> Callable | None:
-    """GOMP_parallel(function, argument, threads, flags) of the OpenMP library that torch is linked to."""
+    """Return GOMP_parallel(function, argument, threads, flags) of the OpenMP library that torch is linked to."""
     library = Path(torch.__file__).parent / 'lib' / 'libtorch_cpu.so'
     try:
         function = ctypes.CDLL(str(library)).GOMP_parallel  # searched in the library and in those it is linked to
@@ -44,21 +44,6 @@ def _openmp() -> Callable | None:
     function.argtypes = [_Body, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     function.restype = None
     return function
-
-
-def _run_in_openmp(work: Callable[[], None], threads: int) -> None:
-    errors = []
-
-    @_Body
-    def body(_) -> None:
-        try:
-            work()
-        except BaseException as error:  # must not leave the callback; raised below
-            errors.append(error)
-
-    _openmp()(body, None, threads, 0)
-    if errors:
-        raise errors[0]
 
 
 def _run_in_pool(work: Callable[[], None], threads: int) -> None:
@@ -72,8 +57,27 @@ def _run_in_pool(work: Callable[[], None], threads: int) -> None:
             other.result()
 
 
+def _run_in_openmp(work: Callable[[], None], threads: int) -> None:
+    parallel = _openmp()
+    if parallel is None:
+        _run_in_pool(work, threads)
+        return
+    errors: list[BaseException] = []
+
+    @_Body
+    def body(_: object) -> None:
+        try:
+            work()
+        except BaseException as error:  # must not leave the callback; raised below
+            errors.append(error)
+
+    parallel(body, None, threads, 0)
+    if errors:
+        raise errors[0]
+
+
 def run(jobs: Iterable[Callable[[], None]], threads: int) -> None:
-    """Runs all jobs on this and further threads and returns when the last is done."""
+    """Run all jobs on this and further threads and returns when the last is done."""
     queue = deque(jobs)
 
     def work() -> None:
@@ -86,7 +90,7 @@ def run(jobs: Iterable[Callable[[], None]], threads: int) -> None:
 
     if threads == 1 or len(queue) == 1:
         work()
-    elif _openmp() is None or _forked:
+    elif _forked:
         _run_in_pool(work, threads)
     else:
         # Always all of torch's threads: OpenMP would end those that a smaller team leaves out and start them anew.

@@ -6,39 +6,13 @@ exact values, so that exp2 near 0 (slow decay) and softplus far below 0 (small s
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 from numba import njit
 
+from deeprftv2_arch.nn.kernels.build import FLAGS
 from deeprftv2_arch.nn.kernels.simd import add_exponent, maximum, minus_abs, splat, where_negative
 
 f32 = np.float32
-FLAGS = {'nogil': True, 'error_model': 'numpy'}
-
-
-@cache
-def _sources() -> str:
-    folders = [Path(__file__).parents[1] / name for name in ('kernels', 'selective_scan', 'fused')]
-    files = sorted(file for folder in folders for file in folder.glob('*.py'))
-    return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:16]
-
-
-def compiled(function):
-    """`njit` for the functions that Python calls, with the machine code kept on disk for later processes.
-
-    Numba compares the age of the file in which the function stands, but not of those it calls into; therefore the
-    kept code carries a digest of all of them in its name.
-    """
-    function.__qualname__ += f'_{_sources()}'
-    try:
-        return njit(cache=True, **FLAGS)(function)
-    except RuntimeError:  # no folder to keep it in: neither beside the package nor in the user's home
-        return njit(**FLAGS)(function)
-
-
 LOG2_E = f32(1.4426950408889634)
 
 # 1.5 * 2**23: adding it rounds to an integer, which then stands in the low bits of the sum.

@@ -31,22 +31,27 @@ class BackendError(ValueError):
     """A backend was asked for by name that is unknown or cannot run here; the message says which ones can."""
 
 
+def _module(name: str) -> ModuleType:
+    """Import the module of a backend, when first asked for: Numba takes a second."""
+    return importlib.import_module(f'deeprftv2_arch.nn.selective_scan.{_MODULES[name]}')
+
+
 @cache
-def _load(name: str) -> tuple[ModuleType | None, str]:
-    """The module of a backend, imported when first asked for (Numba takes a second), or None and why not."""
+def _import_error(name: str) -> str:
+    """Return why the module of a backend cannot be imported, or an empty string."""
     try:
-        return importlib.import_module(f'deeprftv2_arch.nn.selective_scan.{_MODULES[name]}'), ''
+        _module(name)
     except Exception as error:  # not installed, or broken: a missing library, a version that does not fit
-        return None, f'{type(error).__name__}: {error}'
+        return f'{type(error).__name__}: {error}'
+    return ''
 
 
 def _unusable_reason(name: str, device: torch.device, dtype: torch.dtype) -> str:
-    module, reason = _load(name)
-    return reason or module.unusable_reason(device, dtype)
+    return _import_error(name) or _module(name).unusable_reason(device, dtype)
 
 
 def available_backends(device: torch.device | str = 'cpu', dtype: torch.dtype = torch.float32) -> tuple[str, ...]:
-    """The backends that can run on this device and dtype, the automatic choice first."""
+    """Return the backends that can run on this device and dtype, the automatic choice first."""
     device = torch.device(device)
     return tuple(name for name in _MODULES if not _unusable_reason(name, device, dtype))
 
@@ -122,7 +127,7 @@ def selective_scan(
     *,
     backend: str | None = None,
 ) -> Tensor:
-    """The selective state-space recurrence of S6, along the second axis.
+    """Run the selective state-space recurrence of S6, along the second axis.
 
     With step = softplus(delta + delta_bias) and a state h of N numbers per feature, h_0 = 0,
 
@@ -164,6 +169,5 @@ def selective_scan(
     else:
         name = 'wide'  # fake tensors and other subclasses have no memory that a kernel could read
     _announce(name, 'selective scan: %s on %s', name, u.device.type)
-    module, _ = _load(name)
     with without_autocast(u.device):
-        return module.scan(*(x.to(dtype) for x in inputs)).to(u.dtype)
+        return _module(name).scan(*(x.to(dtype) for x in inputs)).to(u.dtype)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 @cache
 def _interface():
-    """The module with `selective_scan_fn`, or None with the reason."""
+    """Return the module with `selective_scan_fn`, or None with the reason."""
     try:
         import selective_scan_cuda  # noqa: F401  (the compiled kernel itself)
         from mamba_ssm.ops import selective_scan_interface

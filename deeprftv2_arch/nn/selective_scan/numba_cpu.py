@@ -6,20 +6,22 @@ blocks of features. Backward keeps the inputs and the states at chunk starts and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from deeprftv2_arch.nn.kernels.probe import failure
+from deeprftv2_arch.nn.kernels.probe import compile_error
 from deeprftv2_arch.nn.kernels.simd import LANES
 from deeprftv2_arch.nn.kernels.threads import run
 from deeprftv2_arch.nn.selective_scan import numba_kernels as kernels
 
-# Blocks of features of one job: as many as keep all their states in the first-level cache.
+# Blocks of features of one job: as many as keep all their states in the L1 cache.
 _BLOCKS = 8
 # Below about 0.1 ms of work waking other threads costs more than they give.
 _STATE_UPDATES = 2**18
@@ -35,8 +37,8 @@ def _threads(u: Tensor, states: int) -> int:
     return 1 if u.numel() * states < _STATE_UPDATES else torch.get_num_threads()
 
 
-def _shares(blocks: int, batch: int, threads: int) -> list[tuple[int, int]]:
-    """Cuts the blocks into ranges (first, last) so that batch * ranges jobs keep the threads busy."""
+def _block_ranges(blocks: int, batch: int, threads: int) -> list[tuple[int, int]]:
+    """Cut the blocks into ranges (first, last) so that batch * ranges jobs keep the threads busy."""
     parts = max(-(-blocks // _BLOCKS), min(blocks, -(-threads // max(batch, 1))))
     while parts < blocks and batch * parts % threads:
         parts += 1
@@ -44,21 +46,22 @@ def _shares(blocks: int, batch: int, threads: int) -> list[tuple[int, int]]:
 
 
 def _samples(*inputs: Tensor) -> list[kernels.Sample]:
-    """The inputs of each sample, as the kernels want them."""
+    """Return the inputs of each sample, as the kernels want them."""
     u, delta, A, B, C, D, bias = (x.numpy() for x in inputs)
     return [kernels.Sample(u[i], delta[i], A, B[i], C[i], D, bias) for i in range(len(u))]
 
 
-def _forward(u, delta, A, B, C, D, bias, keep: bool) -> tuple[Tensor, Tensor]:
-    """Outputs (B, L, D) and, if keep, the states before the chunks (B, chunks, blocks, N, 16)."""
+def _forward(inputs: Sequence[Tensor], keep: bool) -> tuple[Tensor, Tensor]:
+    """Return outputs (B, L, D) and, if keep, the states before the chunks (B, chunks, blocks, N, 16)."""
+    u, _, A, *_ = inputs
     batch, length, _ = u.shape
     y = torch.empty_like(u)
     starts = u.new_empty(batch, -(-length // kernels.CHUNK) if keep else 0, *A.shape)
     threads = _threads(u, A.shape[1])
     jobs = [
-        partial(kernels.forward, *sample, keep, *share)
-        for sample in zip(_samples(u, delta, A, B, C, D, bias), y.numpy(), starts.numpy(), strict=True)
-        for share in _shares(len(A), batch, threads)
+        partial(kernels.forward, *sample, keep, *blocks)
+        for sample in zip(_samples(*inputs), y.numpy(), starts.numpy(), strict=True)
+        for blocks in _block_ranges(len(A), batch, threads)
     ]
     run(jobs, threads)
     return y, starts
@@ -66,33 +69,33 @@ def _forward(u, delta, A, B, C, D, bias, keep: bool) -> tuple[Tensor, Tensor]:
 
 class _NumbaScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, u, delta, A, B, C, D, bias):
-        y, starts = _forward(u, delta, A, B, C, D, bias, keep=True)
-        ctx.save_for_backward(u, delta, A, B, C, D, bias, starts)
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        y, starts = _forward(inputs, keep=True)
+        ctx.save_for_backward(*inputs, starts)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
         *inputs, starts = ctx.saved_tensors
         u, _, A, _, _, D, _ = inputs
         batch, length, _ = u.shape
         threads = _threads(u, A.shape[1])
-        shares = _shares(len(A), batch, threads)
+        ranges = _block_ranges(len(A), batch, threads)
         du, d_delta = torch.empty_like(u), torch.empty_like(u)
-        # dB and dC sum over the features: each share has its own, of all chunks in full.
-        dBC = u.new_empty(batch, len(shares), A.shape[1], 2, starts.shape[1] * kernels.CHUNK)
+        # dB and dC sum over the features: each range of blocks has its own, of all chunks in full.
+        dBC = u.new_empty(batch, len(ranges), A.shape[1], 2, starts.shape[1] * kernels.CHUNK)
         dA, dD, d_bias = (x.new_zeros(batch, *x.shape, dtype=torch.float64) for x in (A, D, D))
         gradients = zip(*(x.numpy() for x in (du, d_delta, dA, dD, d_bias)), strict=True)
         each = _samples(*inputs), starts.numpy(), dy.contiguous().numpy(), gradients, dBC.numpy()
         jobs = [
-            partial(kernels.backward, sample, start, dy_, kernels.Gradients(*sums, dBC_share), *share)
+            partial(kernels.backward, sample, start, dy_, kernels.Gradients(*sums, dBC_range), *blocks)
             for sample, start, dy_, sums, dBC_sample in zip(*each, strict=True)
-            for share, dBC_share in zip(shares, dBC_sample, strict=True)
+            for blocks, dBC_range in zip(ranges, dBC_sample, strict=True)
         ]
         run(jobs, threads)
         dA, dD, d_bias = (x.sum(0).to(u.dtype) for x in (dA, dD, d_bias))
-        dBC = dBC.sum(1) if len(shares) > 1 else dBC[:, 0]
+        dBC = dBC.sum(1) if len(ranges) > 1 else dBC[:, 0]
         dB, dC = dBC[..., :length].permute(2, 0, 3, 1)
         return du, d_delta, dA, dB, dC, dD, d_bias
 
@@ -104,11 +107,11 @@ def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, d
     inputs = (u.contiguous(), delta.contiguous(), _pack(A), B.contiguous(), C.contiguous(), _pack(D), _pack(delta_bias))
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return _NumbaScan.apply(*inputs)
-    return _forward(*(x.detach() for x in inputs), keep=False)[0]
+    return _forward([x.detach() for x in inputs], keep=False)[0]
 
 
 def unusable_reason(device: torch.device, dtype: torch.dtype) -> str:
     """Why this backend cannot run here, or an empty string."""
     if device.type != 'cpu' or dtype != torch.float32:
         return 'it computes float32 on the CPU'
-    return failure('Numba', scan, device)
+    return compile_error('Numba', scan, device)

@@ -2,7 +2,7 @@
 
 What bounds them on current processors, and what follows from it:
 
-* exp2 is most of the arithmetic. Forward keeps all states in the first-level cache and per state and step does one
+* exp2 is most of the arithmetic. Forward keeps all states in the L1 cache and per state and step does one
   exp2 and three multiply-adds, close to what the arithmetic units can do.
 * Backward has more loads and stores than arithmetic. It takes a chunk of steps, one block and four states at a time:
   their states, adjoints and sums stay in registers, and what is shared by the four is loaded once.
@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from deeprftv2_arch.nn.kernels.build import FLAGS, compiled
 from deeprftv2_arch.nn.kernels.simd import (
     LANES,
     load,
@@ -33,16 +34,7 @@ from deeprftv2_arch.nn.kernels.simd import (
     store_part,
     sum_lanes_of_rows,
 )
-from deeprftv2_arch.nn.kernels.vector_math import (
-    FLAGS,
-    LOG2_E,
-    compiled,
-    exp2,
-    exp2_short,
-    f32,
-    softplus,
-    softplus_and_slope,
-)
+from deeprftv2_arch.nn.kernels.vector_math import LOG2_E, exp2, exp2_short, f32, softplus, softplus_and_slope
 
 CHUNK = 64  # steps between the states that forward keeps for backward
 STATES = 4  # states that backward takes at a time; the number of states is filled up to a multiple of it
@@ -96,7 +88,7 @@ def _zeros(size):
 
 @njit(**FLAGS)
 def _load_row(array, t, block):
-    """A block of array (L, D) at step t; lanes beyond D are 0."""
+    """Load a block of array (L, D) at step t; lanes beyond D are 0."""
     column, features = block * LANES, array.shape[1]
     if column + LANES <= features:
         return load(array, (t, column))
@@ -145,7 +137,7 @@ def _four_weights(array, t, n):
 
 @compiled
 def forward(sample, y, starts, keep, first, last):
-    """Scans blocks first..last.
+    """Scan blocks first..last.
 
     Args: y (L, D); starts (chunks, blocks, N, 16), the state before each chunk, written if keep.
     """
@@ -189,7 +181,7 @@ def forward(sample, y, starts, keep, first, last):
 
 @njit(**FLAGS)
 def _fill(sample, dy, scratch, first, begin, steps):
-    """What backward needs of a chunk, block by block and step by step beside each other, and cleared sums."""
+    """Return what backward needs of a chunk, block by block and step by step beside each other, and cleared sums."""
     u, delta, bias = sample.u, sample.delta, sample.bias
     tile, zero = scratch.tile, splat(f32(0))
     for t in range(steps):

@@ -13,7 +13,7 @@ def unusable_reason(device: torch.device, dtype: torch.dtype) -> str:
 
 
 def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
-    """Runs the recurrence step by step; arguments and result as in `selective_scan`, gradients by autograd.
+    """Run the recurrence step by step; arguments and result as in `selective_scan`, gradients by autograd.
 
     Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", equation 2 with the
     zero-order hold for A and the Euler step for B of the authors' released kernels.

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from deeprftv2_arch.nn.kernels.probe import failure
+from deeprftv2_arch.nn.kernels.probe import compile_error
 
 _CHUNK = 64  # steps
 _BLOCK = 16  # features of one program
@@ -42,7 +42,7 @@ def _softplus(x):
 
 @triton.jit
 def _block(index, A_ptr, features, N: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr):
-    """A block of features with its states: indices, masks, and the rates of decay for exp2."""
+    """Return a block of features with its states: indices, masks, and the rates of decay for exp2."""
     d, n = index * BLOCK + tl.arange(0, BLOCK), tl.arange(0, STATES)
     in_d = d < features
     in_state = in_d[:, None] & (n < N)[None, :]
@@ -72,7 +72,7 @@ def _chunk_end(
     x_ptr, delta_ptr, A_ptr, weight_ptr, bias_ptr, end_ptr, sum_ptr, length, features, chunks,
     CHUNK: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr, REVERSE: tl.constexpr,
 ):  # fmt: skip
-    """What leaves a chunk if nothing enters it, and the sum of its steps.
+    """Return the end state of a chunk for a zero initial state, and the sum of its steps.
 
     x, weight: u and B for the state, which leaves to the right; dy and C for the adjoint (REVERSE), to the left.
     """
@@ -120,7 +120,7 @@ def _chunk_outputs(
     u_ptr, delta_ptr, A_ptr, B_ptr, C_ptr, D_ptr, bias_ptr, start_ptr, y_ptr, length, features, chunks,
     CHUNK: tl.constexpr, N: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Runs a chunk from its true start."""
+    """Run a chunk from its true start."""
     chunk, batch = tl.program_id(0), tl.program_id(2)
     d, n, in_d, in_state, rate = _block(tl.program_id(1), A_ptr, features, N, STATES, BLOCK)
     bias = tl.load(bias_ptr + d, mask=in_d, other=0.0)
@@ -196,7 +196,7 @@ def _chunk_gradients(
 
 
 def _enter_chunks(x: Tensor, delta: Tensor, A: Tensor, weight: Tensor, bias: Tensor, reverse: bool) -> Tensor:
-    """What enters each chunk, (B, chunks, D, N): the states from the left, or (reverse) the adjoints from the right."""
+    """Return what enters each chunk, (B, chunks, D, N): states from the left, or (reverse) adjoints from the right."""
     batch, length, features = x.shape
     states, chunks, blocks = A.shape[1], triton.cdiv(length, _CHUNK), triton.cdiv(features, _BLOCK)
     end, total = x.new_empty(batch, chunks, features, states), x.new_empty(batch, chunks, features)
@@ -245,7 +245,7 @@ def unusable_reason(device: torch.device, dtype: torch.dtype) -> str:
     """Why this backend cannot run here, or an empty string."""
     if device.type != 'cuda' or dtype != torch.float32:
         return 'it computes float32 on CUDA'
-    return failure('Triton', scan, device)
+    return compile_error('Triton', scan, device)
 
 
 def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class _Chunks:
 
 
 def _carry(decay: Tensor, end: Tensor, count: int, reverse: bool = False) -> Tensor:
-    """The state that enters each chunk, (R, N, D), from each chunk's decay and its end state for a zero start."""
+    """Return the state that enters each chunk, (R, N, D), from each chunk's decay and end state for a zero start."""
     decay, end = decay.unflatten(0, (-1, count)), end.unflatten(0, (-1, count))
     start = torch.empty_like(end)
     state = torch.zeros_like(end[:, 0])
@@ -56,7 +56,7 @@ def _carry(decay: Tensor, end: Tensor, count: int, reverse: bool = False) -> Ten
 
 
 def _sum_chunks(x: Tensor) -> Tensor:
-    """Sums over the rows in float64: tens of thousands of float32 terms in one float32 sum lose a digit."""
+    """Sum over the rows in float64: tens of thousands of float32 terms in one float32 sum lose a digit."""
     exact = x.dtype if x.device.type == 'mps' else torch.float64  # mps has no float64
     return x.to(exact).sum(0).to(x.dtype)
 
@@ -69,7 +69,7 @@ def _decay(step: Tensor, A_t: Tensor, out: Tensor) -> Tensor:
 def _forward(
     u: Tensor, delta: Tensor, A_t: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The outputs (B, L, D) and the start states (R, N, D)."""
+    """Return the outputs (B, L, D) and the start states (R, N, D)."""
     chunks = _Chunks(u.shape[1])
     step = chunks.split(F.softplus(delta + bias))
     drive = step * chunks.split(u)

@@ -1,4 +1,4 @@
-"""Tests of whole data sets: the figures, what is written about them, and how processes share the work."""
+"""Tests of whole data sets: the metric values, what is written about them, and how processes share the work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from basicsr.metrics import calculate_psnr
 from deblur_models import loader
 from two_processes import in_two_processes
 
-from deeprftv2_arch.evaluation.protocols import PROTOCOLS, Protocol
+from deeprftv2_arch.config.protocols import PROTOCOLS, Protocol
+from deeprftv2_arch.distributed.signals import GracefulStop
+from deeprftv2_arch.evaluation.evaluator import Evaluator, Restored
 from deeprftv2_arch.metrics import psnr
 from deeprftv2_arch.utils.errors import UserError
 
@@ -31,7 +33,7 @@ def examined(make_model, data, metrics=PSNR, network='Identity', **sections):
     return model
 
 
-def blurred_figures(folders):
+def blurred_values(folders):
     return [
         calculate_psnr(cv2.imread(str(lq)), cv2.imread(str(folders.gt / lq.name)), crop_border=0)
         for lq in sorted(folders.lq.iterdir())
@@ -53,14 +55,14 @@ def tiny_protocol(monkeypatch):
     """A protocol of four images."""
     gopro = PROTOCOLS['gopro']
     protocol = Protocol('tiny', 'Tiny', 4, 'in miniature', gopro.metrics, gopro.paper)
-    monkeypatch.setattr('deeprftv2_arch.evaluation.protocols.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
+    monkeypatch.setattr('deeprftv2_arch.config.protocols.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
     return protocol
 
 
-def test_identity_has_the_figures_of_the_blurred_images(make_model, write_pairs, tmp_path):
+def test_identity_has_the_values_of_the_blurred_images(make_model, write_pairs, tmp_path):
     folders = write_pairs(count=3)
     model = examined(make_model, loader(folders))
-    expected = blurred_figures(folders)
+    expected = blurred_values(folders)
     assert model.metric_results == {'psnr': pytest.approx(np.mean(expected), rel=1e-12)}
     with open(tmp_path / 'Photos.csv', newline='') as stream:
         rows = list(csv.DictReader(stream))
@@ -69,7 +71,7 @@ def test_identity_has_the_figures_of_the_blurred_images(make_model, write_pairs,
     assert not list(tmp_path.glob('*.part'))
 
 
-def test_json_tells_all_that_the_figures_depend_on(make_model, write_pairs, tmp_path, monkeypatch):
+def test_json_tells_all_that_the_values_depend_on(make_model, write_pairs, tmp_path, monkeypatch):
     file, weights = tmp_path / 'options.yml', tmp_path / 'net.pth'
     file.write_text('name: probe')
     torch.save({'params': {}}, weights)
@@ -149,10 +151,10 @@ def test_table_comes_after_the_last_data_set(make_model, write_pairs, log, tmp_p
 def test_sets_of_one_protocol_stand_side_by_side(make_model, write_pairs, log, tiny_protocol):
     data = [loader(write_pairs(name), name=name, protocol='tiny') for name in ('First', 'Second')]
     model = make_model(is_train=False, network_g={'type': 'Identity'}, val={}, datasets={'test_1': {}, 'test_2': {}})
-    figures = []
+    values = []
     for dataset in data:
         model.validation(dataset, 'probe', None)
-        figures.append(model.metric_results)
+        values.append(model.metric_results)
     rows = {
         row[0]: row[1:]
         for line in log.text.splitlines()
@@ -160,11 +162,9 @@ def test_sets_of_one_protocol_stand_side_by_side(make_model, write_pairs, log, t
     }
     assert rows['psnr / ssim_3d'] == ['First', 'Second']
     assert rows['images'] == ['4', '4']
-    assert rows['ours'] == [f'{found["psnr"]:.2f} / {found["ssim_3d"]:.3f}' for found in figures]
+    assert rows['ours'] == [f'{found["psnr"]:.2f} / {found["ssim_3d"]:.3f}' for found in values]
     assert rows['DeepRFTv2-B in the paper'] == ['34.52 / 0.971'] * 2
-    assert rows['difference'] == [
-        f'{found["psnr"] - 34.52:+.2f} / {found["ssim_3d"] - 0.971:+.3f}' for found in figures
-    ]
+    assert rows['difference'] == [f'{found["psnr"] - 34.52:+.2f} / {found["ssim_3d"] - 0.971:+.3f}' for found in values]
 
 
 def test_groups_have_rows_of_their_own(make_model, write_pairs, log, tmp_path):
@@ -172,11 +172,11 @@ def test_groups_have_rows_of_their_own(make_model, write_pairs, log, tmp_path):
     (tmp_path / 'indoor.txt').write_text('000\n002\n')
     data = loader(folders, groups={'indoor': str(tmp_path / 'indoor.txt')})
     examined(make_model, data)
-    figures = blurred_figures(folders)
+    values = blurred_values(folders)
     shown = {
         line.split('|')[2].strip(): line.split('|')[5].strip() for line in log.text.splitlines() if '| Photos' in line
     }
-    assert shown == {'indoor': f'{(figures[0] + figures[2]) / 2:.4f}', 'all': f'{np.mean(figures):.4f}'}
+    assert shown == {'indoor': f'{(values[0] + values[2]) / 2:.4f}', 'all': f'{np.mean(values):.4f}'}
     with open(tmp_path / 'Photos.csv', newline='') as stream:
         assert [row['group'] for row in csv.DictReader(stream)] == ['indoor', '', 'indoor']
     (tmp_path / 'indoor.txt').write_text('nowhere')
@@ -190,7 +190,7 @@ def test_padding_is_cut_off_before_anything_is_measured_or_saved(make_model, wri
     assert next(iter(data))['lq'].shape == (1, 3, 56, 64)
     model = make_model(is_train=False, network_g={'type': 'Identity'})
     model.validation(data, 'probe', None, save_img=True)
-    assert model.metric_results['psnr'] == pytest.approx(np.mean(blurred_figures(folders)), rel=1e-12)
+    assert model.metric_results['psnr'] == pytest.approx(np.mean(blurred_values(folders)), rel=1e-12)
     saved = cv2.imread(str(tmp_path / 'visualization' / 'Photos' / '000_probe.png'))
     np.testing.assert_array_equal(saved, cv2.imread(str(folders.lq / '000.png')))
 
@@ -219,7 +219,7 @@ def test_image_that_cannot_be_aligned_is_named_and_counted(make_model, write_pai
     assert remarks == {'ECC found no alignment; compared unaligned': 1}
 
 
-def test_best_figures_of_a_training_know_their_direction(make_model, write_pairs):
+def test_best_values_of_a_training_know_their_direction(make_model, write_pairs):
     model = make_model(val={'metrics': {**PSNR, 'mae': {'type': 'calculate_mae'}}})
     data = loader(write_pairs(count=2))
     model.validation(data, 1, None)
@@ -251,6 +251,22 @@ def test_results_that_cannot_be_written_are_one_message(make_model, write_pairs,
     (tmp_path / 'Photos.csv').mkdir()
     with pytest.raises(UserError, match=r'Cannot write .*Photos\.csv: '):
         examined(make_model, loader(write_pairs(count=1)))
+
+
+def test_whatever_restores_images_can_be_evaluated(write_pairs, tmp_path):
+    folders = write_pairs(count=3)
+    options = {
+        'name': 'probe',
+        'is_train': False,
+        'path': {'visualization': str(tmp_path / 'visualization')},
+        'val': {'metrics': PSNR},
+    }
+    evaluator = Evaluator(lambda batch: Restored(batch['lq'], 'not at all'), options)
+    result = evaluator.evaluate(loader(folders), GracefulStop(), save_images=True)
+    assert result.scores.means() == {'psnr': pytest.approx(np.mean(blurred_values(folders)), rel=1e-12)}
+    assert result.scores.modes == 'not at all'
+    saved = sorted(path.name for path in (tmp_path / 'visualization' / 'Photos').iterdir())
+    assert saved == ['000_probe.png', '001_probe.png', '002_probe.png']
 
 
 # Several processes
@@ -291,7 +307,7 @@ def test_two_processes_test_a_network_without_parameters(make_model, write_pairs
     folders = write_pairs(count=3)
     sections = {'is_train': False, 'network_g': {'type': 'Identity'}}
     first, _ = validate_in_two(make_model, loader(folders), tmp_path, **sections)
-    assert first['results'] == {'psnr': pytest.approx(np.mean(blurred_figures(folders)), rel=1e-12)}
+    assert first['results'] == {'psnr': pytest.approx(np.mean(blurred_values(folders)), rel=1e-12)}
     with open(tmp_path / 'Photos.csv', newline='') as stream:
         assert [Path(row['image']).name for row in csv.DictReader(stream)] == ['000.png', '001.png', '002.png']
 

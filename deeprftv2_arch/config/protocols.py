@@ -1,7 +1,7 @@
 """The published protocols: for each test set what is measured and how, on how many images, and the paper's rows.
 
-A data set of an option file follows one by naming it: ``protocol: gopro``. A figure can be compared with a published
-one only where both were measured in the same way, and tables do not say which way that was.
+A data set of an option file follows one by naming it: ``protocol: gopro``. A metric value can be compared with a
+published one only where both were measured in the same way, and tables do not say which way that was.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from deeprftv2_arch.evaluation.known_sets import KNOWN_SETS, SR_BENCHMARK
+from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.suggest import nearest
 
@@ -23,22 +23,22 @@ class PaperRow(NamedTuple):
 
     Attributes:
         network: As the paper calls it.
-        figures: By the name of the metric in the protocol; as printed there, so that 29.50 stays 29.50.
+        values: By the name of the metric in the protocol; as printed there, so that 29.50 stays 29.50.
         group: The images it is the mean of: all, or a part such as ``indoor``.
     """
 
     network: str
-    figures: Mapping[str, str]
+    values: Mapping[str, str]
     group: str = ALL
 
 
 class Protocol(NamedTuple):
-    """How figures on one test set are measured.
+    """How restored images of one test set are measured.
 
     Attributes:
         name: What an option file calls it.
         title: Name of the test set.
-        expected_images: How many images the figures of the paper are the mean of.
+        expected_images: How many images the values of the paper are the mean of.
         how: What is measured how, in words.
         metrics: What ``val.metrics`` must hold, by our name of the metric: ``type`` and arguments.
         paper: The rows of the paper.
@@ -52,14 +52,14 @@ class Protocol(NamedTuple):
     paper: tuple[PaperRow, ...]
 
 
-_PSNR = {'type': 'calculate_psnr', 'crop_border': 0}
-_SSIM_3D = {'type': 'calculate_ssim_3d'}
-_WHOLE = {'psnr': _PSNR, 'ssim_3d': _SSIM_3D}
+_PSNR: dict[str, Any] = {'type': 'calculate_psnr', 'crop_border': 0}
+_SSIM_3D: dict[str, Any] = {'type': 'calculate_ssim_3d'}
+_WHOLE: dict[str, dict[str, Any]] = {'psnr': _PSNR, 'ssim_3d': _SSIM_3D}
 _WHOLE_HOW = (
     'PSNR and 3-D SSIM (MATLAB, 11 x 11 x 11 Gaussian) on RGB rounded to 8 bits, whole images, nothing cropped; mean '
     'over images'
 )
-_REALBLUR = {
+_REALBLUR: dict[str, dict[str, Any]] = {
     'psnr_aligned': {'type': 'calculate_psnr_aligned'},
     'ssim_aligned': {'type': 'calculate_ssim_aligned'},
     **_WHOLE,
@@ -69,7 +69,7 @@ _REALBLUR_HOW = (
     'channel inside the warped mask, for SSIM without 5 pixels at every edge; unaligned, the grey rows of the paper: '
     'PSNR and 3-D SSIM as for GoPro; mean over images'
 )
-_DPDD = {
+_DPDD: dict[str, dict[str, Any]] = {
     'psnr_float': {'type': 'calculate_psnr_float'},
     'ssim_uniform': {'type': 'calculate_ssim_uniform'},
     'mae': {'type': 'calculate_mae', 'better': 'lower'},
@@ -86,11 +86,11 @@ def _make(name: str, part: str, how: str, metrics: Mapping[str, Mapping[str, Any
     return Protocol(name, known.title, known.images[part], how, metrics, rows)
 
 
-def _row(metrics: Mapping[str, Any], figures: str, network: str = 'DeepRFTv2-B', group: str = ALL) -> PaperRow:
-    return PaperRow(network, dict(zip(metrics, figures.split(), strict=True)), group)
+def _row(metrics: Mapping[str, Any], values: str, network: str = 'DeepRFTv2-B', group: str = ALL) -> PaperRow:
+    return PaperRow(network, dict(zip(metrics, values.split(), strict=True)), group)
 
 
-_SR_FIGURES = {
+_SR_VALUES = {
     # Table 5: PSNR and SSIM on Set5, Set14, BSD100, Urban100 and Manga109.
     ('ATD-light+FKE', 2): '38.27 0.9618 34.26 0.9229 32.41 0.9030 33.55 0.9405 39.63 0.9793',
     ('ATD-light+FKE', 3): '34.71 0.9298 30.73 0.8497 29.35 0.8120 29.36 0.8753 34.69 0.9513',
@@ -114,8 +114,8 @@ def _super_resolution(name: str, scale: int) -> Protocol:
     )
     column = 2 * SR_BENCHMARK.index(name)
     rows = [
-        _row(metrics, ' '.join(figures.split()[column : column + 2]), network)
-        for (network, row_scale), figures in _SR_FIGURES.items()
+        _row(metrics, ' '.join(values.split()[column : column + 2]), network)
+        for (network, row_scale), values in _SR_VALUES.items()
         if row_scale == scale
     ]
     return Protocol(f'{name}_x{scale}', f'{known.title} x{scale}', known.images['test'], how, metrics, tuple(rows))
@@ -143,7 +143,7 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({protocol.name: protocol fo
 
 
 def find_protocol(name: str, where: str = 'protocol') -> Protocol:
-    """The protocol of a name.
+    """Return the protocol of a name.
 
     Args:
         name: Such as ``gopro`` or ``set5_x2``.

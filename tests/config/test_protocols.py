@@ -1,4 +1,4 @@
-"""The protocols hang together: metrics that exist, figures that the paper can have averaged."""
+"""The protocols hang together: metrics that exist, values that the paper can have averaged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import pytest
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.evaluation.protocols import ALL, PROTOCOLS, find_protocol
+from deeprftv2_arch.config.protocols import ALL, PROTOCOLS, find_protocol
 from deeprftv2_arch.evaluation.scores import better
 from deeprftv2_arch.utils.errors import UserError
 
@@ -21,7 +21,7 @@ def test_every_metric_exists_and_takes_its_arguments(protocol):
         assert better(metric) == better({'type': metric['type']})
     assert protocol.paper
     for row in protocol.paper:
-        assert row.figures.keys() == protocol.metrics.keys()
+        assert row.values.keys() == protocol.metrics.keys()
 
 
 def test_counts_are_those_of_the_papers():
@@ -34,19 +34,19 @@ def test_counts_are_those_of_the_papers():
 
 
 def test_dpdd_groups_average_to_the_row_of_all():
-    figures = {row.group: {name: float(text) for name, text in row.figures.items()} for row in PROTOCOLS['dpdd'].paper}
-    for metric, combined in figures[ALL].items():
+    values = {row.group: {name: float(text) for name, text in row.values.items()} for row in PROTOCOLS['dpdd'].paper}
+    for metric, combined in values[ALL].items():
         # 37 indoor and 39 outdoor images, all of it rounded.
-        mean = (37 * figures['indoor'][metric] + 39 * figures['outdoor'][metric]) / 76
+        mean = (37 * values['indoor'][metric] + 39 * values['outdoor'][metric]) / 76
         assert mean == pytest.approx(combined, abs=0.011 if 'psnr' in metric else 0.0011)
 
 
 def test_sr_gains_are_those_of_the_text():
     # Section 4.2, group E: from 33.27 / 29.16 / 26.97 dB to 33.55 / 29.36 / 27.12 dB on Urban100.
     rows = {scale: PROTOCOLS[f'urban100_x{scale}'].paper for scale in (2, 3, 4)}
-    figures = {scale: {row.network: row.figures['psnr_y'] for row in rows[scale]} for scale in rows}
-    assert [figures[scale]['ATD-light'] for scale in (2, 3, 4)] == ['33.27', '29.16', '26.97']
-    assert [figures[scale]['ATD-light+FKE'] for scale in (2, 3, 4)] == ['33.55', '29.36', '27.12']
+    values = {scale: {row.network: row.values['psnr_y'] for row in rows[scale]} for scale in rows}
+    assert [values[scale]['ATD-light'] for scale in (2, 3, 4)] == ['33.27', '29.16', '26.97']
+    assert [values[scale]['ATD-light+FKE'] for scale in (2, 3, 4)] == ['33.55', '29.36', '27.12']
     assert [PROTOCOLS[f'set14_x{scale}'].metrics['ssim_y']['crop_border'] for scale in (2, 3, 4)] == [2, 3, 4]
 
 

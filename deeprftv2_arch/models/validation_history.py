@@ -1,0 +1,137 @@
+"""What a training knows from its validations: the best values so far, and whether they still improve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from basicsr.utils.dist_util import master_only
+
+from deeprftv2_arch.checkpoints.io import read_checkpoint, save_checkpoint
+from deeprftv2_arch.config.validators import positive_integer
+from deeprftv2_arch.evaluation.results import DatasetResult
+from deeprftv2_arch.evaluation.scores import better
+from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.suggest import nearest
+
+
+class ValidationHistory:
+    """Keeps the best metric values. All processes see the same.
+
+    * ``val.best``: a name out of ``val.metrics``. The weights with its best value, on the first of the validation sets,
+      are kept as ``models/net_g_best.pth``.
+    * ``val.patience``: after how many validations in a row without a better value of ``val.best`` the training ends.
+
+    Args:
+        val: The section ``val`` of the options.
+        file: Where the history is written after each validation: it comes after the state of its iteration.
+        best_weights: Where the best weights are kept, for messages.
+
+    Attributes:
+        best: Data set, metric, value and iteration of the best validation by ``val.best``, and how many came since.
+        best_metric_results: The best value of each metric on each data set, as BasicSR keeps and logs it.
+        stop_reason: Why the training is to end; empty as long as it is not.
+
+    Raises:
+        UserError: For wrong options.
+    """
+
+    def __init__(self, val: Mapping[str, Any], file: Path, best_weights: Path) -> None:
+        self._metric = _best_metric(val)
+        self._patience = _patience(val)
+        self._file = file
+        self._best_weights = best_weights
+        self._history: dict[Any, dict[str, Any]] = {}
+        self.best: dict[str, Any] | None = None
+        self.best_metric_results: dict[str, dict[str, dict[str, Any]]] = {}
+        self.stop_reason = ''
+
+    def add(self, result: DatasetResult, iteration: int) -> bool:
+        """Take the result of a validation.
+
+        Returns:
+            Whether it is the best so far by ``val.best``: then its weights are to be kept.
+        """
+        means = result.scores.means()
+        self._update_best_values(result, means, iteration)
+        if self._metric is None or (self.best is not None and result.name != self.best['data']):
+            return False
+        value, direction = means[self._metric], better(result.metrics[self._metric])
+        if self.best is None or _improves(value, self.best['value'], direction):
+            self.best = {'data': result.name, 'metric': self._metric, 'value': value, 'iter': iteration, 'since': 0}
+            return True
+        self.best['since'] += 1
+        if self._patience is not None and self.best['since'] >= self._patience:
+            self.stop_reason = (
+                f'{self._metric} on {result.name} has not improved in {self.best["since"]} validations (val.patience); '
+                f'its best, {self.best["value"]:.4f}, is of iteration {self.best["iter"]}: {self._best_weights}.'
+            )
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """Return what belongs into the state of a training."""
+        return {'best': self.best, 'best_metric_results': self.best_metric_results}
+
+    @master_only
+    def write(self, iteration: int) -> None:
+        """Write what is known after the validation of an iteration.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        self._history[iteration] = deepcopy(self.state())
+        save_checkpoint(self._history, self._file)
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on with what was known after the iteration of a state; validations after it do not count."""
+        if self._file.is_file():
+            history: Mapping[Any, Any] = read_checkpoint(self._file)
+            self._history = {iteration: known for iteration, known in history.items() if iteration <= state['iter']}
+        known = state
+        if self._history:
+            known = self._history[max(self._history)]
+        self.best_metric_results.clear()
+        self.best_metric_results.update(deepcopy(known.get('best_metric_results', {})))
+        best = known.get('best')
+        if best and best['metric'] == self._metric:
+            self.best = dict(best)
+
+    def _update_best_values(self, result: DatasetResult, means: Mapping[str, float], iteration: int) -> None:
+        best = self.best_metric_results.setdefault(result.name, {})
+        for metric, value in means.items():
+            direction = better(result.metrics[metric])
+            # Of equal values the last one counts, as in BasicSR.
+            if metric not in best or value == best[metric]['val'] or _improves(value, best[metric]['val'], direction):
+                best[metric] = {'better': direction, 'val': value, 'iter': iteration}
+
+
+def _improves(value: float, best: float, direction: str) -> bool:
+    return value > best if direction == 'higher' else value < best
+
+
+def _best_metric(val: Mapping[str, Any]) -> str | None:
+    """Read ``val.best``.
+
+    Raises:
+        UserError: If it names no metric.
+    """
+    name, metrics = val.get('best'), val.get('metrics') or {}
+    if name is not None and name not in metrics:
+        known = ', '.join(metrics) or 'none'
+        raise UserError(f'val.best: {name!r} is not in val.metrics ({known}){nearest(str(name), metrics)}.')
+    return name
+
+
+def _patience(val: Mapping[str, Any]) -> int | None:
+    """Read ``val.patience``.
+
+    Raises:
+        UserError: If it is not a positive integer, or if ``val.best`` does not say what to watch.
+    """
+    if val.get('patience') is None:
+        return None
+    if val.get('best') is None:
+        raise UserError('val.patience: name the metric to watch as val.best.')
+    return positive_integer(val, 'patience', 'val')
