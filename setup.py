@@ -15,7 +15,8 @@ if sys.version_info >= (3, 13):
 
 PLOTS = ['matplotlib>=3.8']
 LPIPS = ['lpips>=0.1.4']
-SAFETENSORS = ['safetensors>=0.4.3']
+SPANDREL = ['spandrel>=0.4']
+HEIC = ['pillow-heif>=0.20']
 
 setup(
     name='deeprftv2_arch',
@@ -25,7 +26,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['deeprftv2_arch', 'deeprftv2_arch.*']),
-    package_data={'deeprftv2_arch.report': ['page.html']},
+    package_data={'deeprftv2_arch.report': ['page.html'], 'deeprftv2_arch': ['weights/*.safetensors']},
     entry_points={'console_scripts': ['deeprftv2 = deeprftv2_arch.cli.main:main']},
     python_requires='>=3.10,<3.13',
     install_requires=[
@@ -41,12 +42,16 @@ setup(
         'numba>=0.60',
         'tqdm>=4.66',
         'jinja2>=3.1',
+        'safetensors>=0.4.3',
+        'pillow>=11.1',
+        'tifffile>=2024.1.30',
     ],
     extras_require={
         'plots': PLOTS,
         'demo': PLOTS,
         'lpips': LPIPS,
-        'safetensors': SAFETENSORS,
-        'dev': [*PLOTS, *LPIPS, *SAFETENSORS, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+        'spandrel': SPANDREL,
+        'heic': HEIC,
+        'dev': [*PLOTS, *LPIPS, *SPANDREL, *HEIC, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.6'],
     },
 )

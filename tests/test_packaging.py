@@ -67,6 +67,7 @@ def test_this_environment_has_the_tested_versions(constraints):
 
 def test_what_is_imported_is_required(package):
     modules = {'cv2': 'opencv-python', 'yaml': 'pyyaml', 'skimage': 'scikit-image', 'llvmlite': 'numba'}
+    modules |= {'PIL': 'pillow', 'pillow_heif': 'pillow-heif'}
     required = {Requirement(line).name for line in package['install_requires']}
     for extra in package['extras_require'].values():
         required |= {Requirement(line).name for line in extra}
