@@ -186,7 +186,7 @@ def _decode_wide(path: Path) -> np.ndarray:
 
 def _not_a_photo(path: Path) -> str:
     if path.suffix.lower() in HEIC_SUFFIXES:
-        return f"{path}: HEIC is read by the package pillow-heif, which is not installed. Try: pip install 'deeprftv2_arch[heic]'"
+        return f"{path}: HEIC is read by the package pillow-heif. Try: pip install 'deeprftv2_arch[heic]'"
     if path.stat().st_size == 0:
         return f'{path} is empty (0 bytes). Copy it again from its source.'
     if path.suffix.lower() in ('.hdr', '.exr'):
