@@ -9,7 +9,7 @@ FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))
 
 # The environment is made anew when these files change. Its stamp is written last, so that an interrupted set-up is
 # taken up again.
-HASH := $(shell cat setup.py constraints.txt | cksum | tr ' ' '-')
+HASH := $(shell cat setup.py pyproject.toml constraints.txt | cksum | tr ' ' '-')
 READY := $(VENV)/.ready-$(HASH)
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt
 FIXED := $(VENV)/basicsr-fixed
@@ -18,7 +18,7 @@ FIXED := $(VENV)/basicsr-fixed
 export PYTHONPATH := $(CURDIR)
 export DEEPRFTV2_ARCH_BASICSR_FIXED := $(abspath $(FIXED))
 
-.PHONY: help setup demo test lint format clean key
+.PHONY: help setup demo test quick lint format clean key
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -29,19 +29,24 @@ setup: $(READY)  ## Make the virtual environment, which the others do by themsel
 demo: $(READY)  ## Train a small DeepRFTv2 on real photographs, test it, print a table and draw a picture
 	$(VENV)/bin/python scripts/demo.py
 
-test: $(READY) lint  ## Run all tests and check the style
-	$(VENV)/bin/python -m pytest -n 2
+test: $(READY) lint  ## Check the style, then run all tests
+	$(VENV)/bin/python -m pytest -n 2 --durations=10
 
-lint: $(READY)  ## Check the style
+quick: $(READY)  ## Run the tests that take no more than seconds each
+	$(VENV)/bin/python -m pytest -n 2 -m 'not slow'
+
+lint: $(READY)  ## Check style, types and spelling
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell
 
 format: $(READY)  ## Correct the style where that can be done without a thought
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 clean:  ## Remove the virtual environment and caches; experiments and results stay
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A name for an environment that fits these dependency files and this Python.

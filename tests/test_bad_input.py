@@ -1,4 +1,4 @@
-"""What a user gets wrong, told in one line that names the file or the key: exit code 2, no traceback, nothing left."""
+"""Mistakes of a user, one line each that names the file or the key: exit code 2, no traceback, nothing left."""
 
 from __future__ import annotations
 

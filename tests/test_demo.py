@@ -15,6 +15,8 @@ import cv2
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = ('chelsea', 'coffee', 'rocket')
 ENVIRONMENT = {**os.environ, 'OMP_NUM_THREADS': '1'}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from processes import ROOT, python
+
+pytestmark = pytest.mark.slow
 
 
 def test_killed_trainings_come_back(tmp_path):

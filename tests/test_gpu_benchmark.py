@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from processes import ROOT, python
 
 SCRIPT = ROOT / 'benchmarks' / 'gpu.py'
 
 
+@pytest.mark.slow
 def test_the_whole_way_in_small(tmp_path: Path) -> None:
     done = python(SCRIPT, '--device', 'cpu', '--tiny', folder=tmp_path, OMP_NUM_THREADS='1')
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Every deblurring option file, with a miniature of its data set from download to figures; and what is said of them."""
+"""Every deblurring option file, with a miniature of its data set from download to metric values, and its header."""
 
 from __future__ import annotations
 
@@ -120,8 +120,9 @@ def trunk(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('story', STORIES, ids=[story.train for story in STORIES])
-def test_from_the_download_to_the_figures(story, project, trunk):
+def test_from_the_download_to_the_values(story, project, trunk):
     for name in story.sets:
         assert check(name, prepared(project, name)) == []
     options = read(story.train)

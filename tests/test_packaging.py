@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import configparser
+import email
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib import metadata
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -24,16 +28,30 @@ FOREIGN = {'selective_scan_cuda', 'mamba_ssm', 'triton'}
 
 
 @pytest.fixture(scope='module')
-def package(tmp_path_factory):
-    """What setup.py hands to setuptools."""
-    script = (
-        'import json, setuptools\n'
-        'setuptools.setup = lambda **settings: print(json.dumps(settings))\n'
-        'exec(compile(open("setup.py").read(), "setup.py", "exec"), {"__file__": "setup.py"})\n'
-    )
-    done = python('-c', script, folder=ROOT, path=[])
-    assert done.returncode == 0, done.stderr
-    return ast.literal_eval(done.stdout)
+def wheel(tmp_path_factory):
+    """The wheel that pip builds of the files in this checkout."""
+    folder = tmp_path_factory.mktemp('packaging')
+    shutil.copytree(ROOT / 'deeprftv2_arch', folder / 'deeprftv2_arch', ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, folder)
+    built = python('-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '.', folder=folder, path=[])
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(*folder.glob('*.whl')) as archive:
+        yield archive
+
+
+@pytest.fixture(scope='module')
+def package(wheel):
+    """The metadata of the wheel."""
+    (file,) = [name for name in wheel.namelist() if name.endswith('.dist-info/METADATA')]
+    return email.message_from_bytes(wheel.read(file))
+
+
+@pytest.fixture(scope='module')
+def required(package):
+    """What is required, with and without extras, but for our own name, by which extras name extras."""
+    found = map(Requirement, package.get_all('Requires-Dist'))
+    return [requirement for requirement in found if requirement.name != 'deeprftv2_arch']
 
 
 @pytest.fixture(scope='module')
@@ -52,10 +70,9 @@ def pinned(constraints, name: str, version: str) -> str | None:
 
 
 @pytest.mark.parametrize('version', PYTHONS)
-def test_ranges_hold_the_tested_versions(package, constraints, version):
-    assert version in SpecifierSet(package['python_requires'])
-    extras = [requirement for extra in package['extras_require'].values() for requirement in extra]
-    for requirement in map(Requirement, package['install_requires'] + extras):
+def test_ranges_hold_the_tested_versions(package, required, constraints, version):
+    assert version in SpecifierSet(package['Requires-Python'])
+    for requirement in required:
         assert pinned(constraints, requirement.name, version) in requirement.specifier, requirement
 
 
@@ -65,25 +82,34 @@ def test_this_environment_has_the_tested_versions(constraints):
         assert metadata.version(name).partition('+')[0] == pinned(constraints, name, version)
 
 
-def test_what_is_imported_is_required(package):
+def test_what_is_imported_is_required(required):
     modules = {'cv2': 'opencv-python', 'yaml': 'pyyaml', 'skimage': 'scikit-image', 'llvmlite': 'numba'}
     modules |= {'PIL': 'pillow', 'pillow_heif': 'pillow-heif'}
-    required = {Requirement(line).name for line in package['install_requires']}
-    for extra in package['extras_require'].values():
-        required |= {Requirement(line).name for line in extra}
+    names_required = {requirement.name for requirement in required}
     for source in (ROOT / 'deeprftv2_arch').rglob('*.py'):
         for node in ast.walk(ast.parse(source.read_text(encoding='utf-8'))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module]
             for name in {name.partition('.')[0] for name in names} - sys.stdlib_module_names - FOREIGN:
-                assert name == 'deeprftv2_arch' or modules.get(name, name) in required, f'{source}: {name}'
+                assert name == 'deeprftv2_arch' or modules.get(name, name) in names_required, f'{source}: {name}'
 
 
-def test_the_package_alone_is_packaged(package):
-    assert package['version'] == deeprftv2_arch.__version__
-    folders = {path.parent for path in (ROOT / 'deeprftv2_arch').rglob('*.py')}
-    assert set(package['packages']) == {'.'.join(folder.relative_to(ROOT).parts) for folder in folders}
+def test_the_package_alone_is_packaged(wheel, package):
+    assert package['Version'] == deeprftv2_arch.__version__
+    assert package['License-Expression'] == 'Apache-2.0'
+    sources = [path for path in (ROOT / 'deeprftv2_arch').rglob('*') if path.is_file()]
+    expected = {path.relative_to(ROOT).as_posix() for path in sources if '__pycache__' not in path.parts}
+    assert {name for name in wheel.namelist() if '.dist-info/' not in name} == expected
+    assert 'deeprftv2_arch/py.typed' in expected
+
+
+def test_the_console_script(wheel):
+    (file,) = [name for name in wheel.namelist() if name.endswith('.dist-info/entry_points.txt')]
+    scripts = configparser.ConfigParser()
+    scripts.read_string(wheel.read(file).decode())
+    assert dict(scripts['console_scripts']) == {'deeprftv2': 'deeprftv2_arch.cli.main:main'}
+    assert callable(EntryPoint('deeprftv2', scripts['console_scripts']['deeprftv2'], 'console_scripts').load())
 
 
 def test_nothing_hides_basicsr():
@@ -100,16 +126,11 @@ def test_licence():
     assert 'END OF TERMS AND CONDITIONS' in text
 
 
-def test_python_3_13_is_refused_with_a_reason(package):
-    assert '3.13' not in SpecifierSet(package['python_requires'])
-    script = (
-        'import sys, setuptools\n'
-        'sys.version_info = (3, 13, 0)\n'
-        'exec(open("setup.py").read(), {"__file__": "setup.py"})\n'
-    )
-    done = python('-c', script, folder=ROOT)
-    assert done.returncode != 0
-    assert done.stderr.splitlines()[-1].startswith('deeprftv2_arch needs Python 3.10, 3.11 or 3.12: BasicSR 1.4.2')
+def test_python_3_13_is_refused_with_a_reason(package, monkeypatch):
+    assert '3.13' not in SpecifierSet(package['Requires-Python'])
+    monkeypatch.setattr(sys, 'version_info', (3, 13, 0))
+    with pytest.raises(SystemExit, match=r'^deeprftv2_arch needs Python 3\.10, 3\.11 or 3\.12: BasicSR 1\.4\.2'):
+        exec((ROOT / 'setup.py').read_text(encoding='utf-8'), {})
 
 
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -154,7 +175,7 @@ def test_make_sets_up_once(tmp_path):
 @needs_make
 def test_make_without_a_target_helps():
     said = make().stdout
-    for target in ('demo', 'test', 'lint', 'format', 'clean'):
+    for target in ('demo', 'test', 'quick', 'lint', 'format', 'clean'):
         assert re.search(rf'^make {target}\b', said, flags=re.MULTILINE)
 
 

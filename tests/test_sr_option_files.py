@@ -1,4 +1,4 @@
-"""Every option file of super-resolution, with miniatures of its data from download to figures, and its header."""
+"""Every option file of super-resolution, with miniatures of its data from download to metric values, and its header."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ def weights(project: Path, file: str, key: str = 'params') -> dict[str, torch.Te
     return torch.load(project / 'experiments' / read(file)['name'] / 'models' / 'net_g_latest.pth')[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('plain', ['', '_atd'], ids=['ATDFKE', 'ATD'])
-def test_from_the_downloads_to_the_figures(project, plain):
+def test_from_the_downloads_to_the_values(project, plain):
     for file in ['train_sr_x2_atd'] if plain else ['train_sr_x2', 'train_sr_x3', 'train_sr_x4']:
         said = run(project, 'train', '-opt', f'options/{file}.yml', '--set', *small(file))
         assert re.search(r'iter: +2, .*l_total: \d', said), said

@@ -19,6 +19,8 @@ from processes import BASICSR_BUILDS, ROOT, TIMEOUT, error_lines, free_port, pyt
 
 import deeprftv2_arch
 
+pytestmark = pytest.mark.slow
+
 COPIED = ('basicsr', 'deeprftv2_arch', 'options', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE')
 
 
@@ -28,7 +30,7 @@ def copy(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp('repository')
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
+            shutil.copytree(ROOT / name, copy / name)  # with what is compiled, so that nothing is compiled twice
         else:
             shutil.copy(ROOT / name, copy)
     return copy
@@ -305,33 +307,38 @@ def test_torchrun_is_asked_to_stop(options):
     assert '[rank' not in said
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(options, number):
-    command = [sys.executable, '-m', 'deeprftv2_arch.train', '-opt', 'train.yml']
+def test_interrupt_and_resume(options):
+    """Stopped by either signal, and gone on with after each."""
+    command = ['-m', 'deeprftv2_arch.train', '-opt', 'train.yml']
     states = options / 'experiments' / 'stock' / 'training_states'
-    with subprocess.Popen(
-        [*command, '--force_yml', 'train:total_iter=1000000', 'val:val_freq=1000000'],
-        cwd=options,
-        env=variables(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as training:
-        for line in training.stderr:  # is read to its end, so that the training never waits for us
-            if 'Saving models' in line and (states / '2.state').is_file():
-                os.killpg(training.pid, number)  # with its workers, as a terminal or a service manager does
-                break
-        said = training.stderr.read()
-    assert training.returncode == 0
-    assert 'Traceback' not in said
-    assert not list(options.rglob('*.part'))
+    last = 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        more = ('--auto_resume',) if last else ()
+        with subprocess.Popen(
+            [sys.executable, *command, *more, '--force_yml', 'train:total_iter=1000000', 'val:val_freq=1000000'],
+            cwd=options,
+            env=variables(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as training:
+            said = ''
+            for line in training.stderr:  # is read to its end, so that the training never waits for us
+                said += line
+                if 'Saving models' in line and any(int(state.stem) > last for state in states.glob('*.state')):
+                    os.killpg(training.pid, number)  # with its workers, as a terminal or a service manager does
+                    break
+            said += training.stderr.read()
+        assert training.returncode == 0
+        assert 'Traceback' not in said
+        assert not list(options.rglob('*.part'))
+        assert last == 0 or f'Resuming training from epoch: 0, iter: {last}.' in said
+        last = max(int(state.stem) for state in states.iterdir())
+        assert said.splitlines()[-1] == f'Stopped after iteration {last}, which is saved. Add --auto_resume to go on.'
 
-    last = max(int(state.stem) for state in states.iterdir())
-    stopped = f'Stopped after iteration {last}, which is saved. Add --auto_resume to go on.'
-    assert said.splitlines()[-1] == stopped
     total = f'train:total_iter={last + 2}'
-    resumed = python(*command[1:], '--auto_resume', '--force_yml', total, folder=options)
+    resumed = python(*command, '--auto_resume', '--force_yml', total, folder=options)
     assert resumed.returncode == 0, resumed.stderr
     assert f'Resuming training from epoch: 0, iter: {last}.' in resumed.stderr
     assert (states / f'{last + 2}.state').is_file()

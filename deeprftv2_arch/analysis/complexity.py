@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ SCAN_COST = 9
 
 
 class Complexity(NamedTuple):
-    """What one forward pass costs.
+    """Cost of one forward pass.
 
     Attributes:
         parameters: Learned numbers.
@@ -46,7 +46,8 @@ def measure(network: nn.Module, height: int, width: int, channels: int = 3) -> C
             counts['scan_macs'] += SCAN_COST * steps * inner * STATE_SIZE
         elif id(module) not in inside_scans:
             # Every output value is a sum over one filter.
-            counts['macs'] += output.numel() * module.weight[0].numel()
+            weight = cast(Tensor, module.weight)
+            counts['macs'] += output.numel() * weight[0].numel()
 
     counted = (nn.Conv1d, nn.Conv2d, nn.Linear, SelectiveScan2d)
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, counted)]

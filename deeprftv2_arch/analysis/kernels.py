@@ -33,6 +33,9 @@ def record_kernels(estimator: FourierKernelEstimator) -> Iterator[list[Tensor]]:
 def spatial_kernels(spectrum: Tensor) -> Tensor:
     """Bring kernels from Fourier space to the image plane.
 
+    >>> spatial_kernels(torch.ones(4, 3, dtype=torch.complex64))[2]  # passes an image on as it is
+    tensor([0., 0., 1., 0.])
+
     Args:
         spectrum: (..., H, W // 2 + 1), complex, DC at index 0, for an even W.
 
@@ -43,7 +46,7 @@ def spatial_kernels(spectrum: Tensor) -> Tensor:
 
 
 def kernel_picture(kernels: Tensor, common: Tensor | None = None) -> Tensor:
-    """One picture of the kernels of all channels.
+    """Draw one picture of the kernels of all channels.
 
     A kernel acts on a feature of any sign and scale, so each channel is taken by its modulus and brought to one scale
     before the mean over channels is taken.

@@ -199,7 +199,7 @@ class ATD(nn.Module):
                 self._restore(x[..., rows.start : rows.stop + 2, columns.start : columns.stop + 2])
                 for rows, columns in tiles.slices(height, width)
             )
-            upscaled = Windows(tiles.size * self.upscale, tiles.overlap * self.upscale, rounded=False)
+            upscaled = Windows(tiles.size * self.upscale, (tiles.overlap or 0) * self.upscale, rounded=False)
             return upscaled.merge(parts, height * self.upscale, width * self.upscale)
 
         if self.tile == 'auto':

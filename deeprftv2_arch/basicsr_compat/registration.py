@@ -1,4 +1,4 @@
-"""How this package gets into BasicSR: BasicSR is patched and imported, then each part of ours registers with it."""
+"""Registration with BasicSR: it is patched and imported, then each part of ours adds its names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def register_all() -> None:
 
 
 def register(part: str) -> None:
-    """Register the classes of one sub-package of ours: what the files of an attached checkout call.
+    """Register the classes of one sub-package of ours; the files of an attached checkout call this.
 
     Args:
         part: One of `PARTS`.
@@ -49,25 +49,25 @@ def register(part: str) -> None:
 
 
 def in_use() -> str:
-    """One line that names the versions and folders of this package, of BasicSR and of torch."""
+    """Compose one line that names the versions and folders of this package, of BasicSR and of torch."""
     from deeprftv2_arch._version import __version__
 
     basicsr = importlib.import_module('basicsr')
     return (
         f'deeprftv2_arch {__version__} ({Path(__file__).parents[1]}), '
-        f'basicsr {basicsr.__version__} ({Path(basicsr.__file__).parent}), torch {torch.__version__}'
+        f'basicsr {basicsr.__version__} ({patches.folder()}), torch {torch.__version__}'
     )
 
 
 @functools.cache
 def announce() -> None:
-    """Say once, on rank 0, what is in use."""
+    """Print once, on rank 0, what is in use."""
     if process_rank() == 0:
         print(in_use(), flush=True)
 
 
 class _BasicSRLog(logging.Handler):
-    """Hands the messages of our building blocks, which know no BasicSR, to BasicSR's log."""
+    """Hand the messages of our building blocks, which know no BasicSR, to BasicSR's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = logging.getLogger('basicsr')
@@ -83,7 +83,7 @@ def _join_logs() -> None:
 
 
 def _start() -> None:
-    """What every start of a training or test calls, whichever script it is."""
+    """Prepare a training or test that begins, whichever script it is."""
     patches.apply(patches.AT_START)
     announce()
     _join_logs()

@@ -1,4 +1,4 @@
-"""Weights between the published key names of DeepRFTv2, ATD and ATD + FKE, and ours."""
+"""Conversion of weights between the published key names of DeepRFTv2, ATD and ATD + FKE, and ours."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def convert_checkpoint(content: Mapping[str, Any]) -> tuple[dict[str, dict[str, 
         UserError: The content is no weights of these networks.
     """
     nested = {key: value for key, value in content.items() if isinstance(value, Mapping)}
-    groups = {
-        name: {key.removeprefix('module.'): tensor for key, tensor in weights.items()}
-        for name, weights in (nested or {'params': content}).items()
-    }
+    groups = {}
+    for name, weights in (nested or {'params': content}).items():
+        groups[name] = {key.removeprefix('module.'): tensor for key, tensor in weights.items()}
     if all(is_published(weights) for weights in groups.values()):
         return {name: from_published(weights) for name, weights in groups.items()}, 'ours'
     return {name: to_published(weights) for name, weights in groups.items()}, 'published'

@@ -55,17 +55,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # an unpickler fed with arbitrary bytes raises all there is
-        found = _foreign_object(path, error)
-        if found or (isinstance(error, UnpicklingError) and zipfile.is_zipfile(path)):
+        foreign = _foreign_object(path, error)
+        if foreign or (isinstance(error, UnpicklingError) and zipfile.is_zipfile(path)):
+            named = f' ({foreign})' if foreign else ''
             raise UserError(
-                f'{path} holds Python objects beside tensors{f" ({found})" if found else ""}, which may run code '
+                f'{path} holds Python objects beside tensors{named}, which may run code '
                 'when loaded. If you trust where it comes from, load it with torch.load(..., weights_only=False) and '
                 'save its state dict alone.'
             ) from error
         raise UserError(f'{path} is not a checkpoint, or was not written or downloaded to its end.') from error
-    # torch itself does not compare the checksums that it writes.
-    if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
-        raise UserError(f'{path} is damaged: the checksum of its part {damaged} does not match.')
+    _check_sums(path)
     if not isinstance(content, Mapping):
         raise UserError(f'{path} holds a {type(content).__name__}, not a checkpoint.')
     return dict(content)
@@ -87,19 +86,11 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
     part = path.with_name(f'{path.name}.part')
     for pause in (*PAUSES, None):
         try:
-            part.touch()  # torch does not say why it cannot open a file
-            if path.suffix == '.safetensors':
-                _write_safetensors(content, part, path)
-            else:
-                torch.save(content, part)
-            _sync(part)
-            os.replace(part, path)
-            if os.name == 'posix':
-                _sync(path.parent)
+            _write_whole(content, part, path)
             return
         except (OSError, RuntimeError) as error:
-            # torch tells an error of the disk by the place in its own sources where it was met.
-            cause = error.strerror if isinstance(error, OSError) and error.strerror else 'the disk takes no more of it'
+            cause = getattr(error, 'strerror', None)  # torch names the place in its own sources instead
+            cause = cause or 'the disk takes no more of it'
             if pause is None:
                 raise cannot_write(path, cause) from error
             logging.getLogger('basicsr').warning(f'Cannot write {path}: {cause}. Next try in {pause} s.')
@@ -109,15 +100,28 @@ def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
                 part.unlink()
 
 
+def _write_whole(content: Mapping[str, Any], part: Path, path: Path) -> None:
+    """Write a file as `part`, have it on the disk, and give it its name."""
+    part.touch()  # torch does not say why it cannot open a file
+    if path.suffix == '.safetensors':
+        _write_safetensors(content, part, path)
+    else:
+        torch.save(content, part)
+    _sync(part)
+    os.replace(part, path)
+    if os.name == 'posix':
+        _sync(path.parent)
+
+
 def plain_weights(net: nn.Module) -> dict[str, Tensor]:
-    """The state dict of a network as checkpoints hold it: on the CPU, under the names that it has without a wrapper."""
+    """Return the state dict of a network as checkpoints hold it: on the CPU, under its names without a wrapper."""
     return {key.removeprefix('module.'): value.cpu() for key, value in net.state_dict().items()}
 
 
 def plain_state(
     epoch: int, iteration: int, optimizers: Iterable[Optimizer], schedulers: Iterable[LRScheduler]
 ) -> dict[str, Any]:
-    """The state of a training as BasicSR writes and reads it."""
+    """Collect the state of a training as BasicSR writes and reads it."""
     return {
         'epoch': epoch,
         'iter': iteration,
@@ -127,7 +131,7 @@ def plain_state(
 
 
 def pick_weights(content: Mapping[str, Any], path: str | Path, key: str | None) -> dict[str, Tensor]:
-    """The weights of a network out of a checkpoint.
+    """Take the weights of a network out of a checkpoint.
 
     The prefix that `DataParallel` puts before every key is removed.
 
@@ -146,15 +150,20 @@ def pick_weights(content: Mapping[str, Any], path: str | Path, key: str | None) 
             f'{path} has no weights under the key {key!r}; it has {_some(list(map(repr, content))) or "nothing"}. Set '
             'path.param_key_g to the right key, or to ~ if the file is a bare state dict.'
         )
-    weights = {str(k).removeprefix('module.'): v for k, v in (content if key is None else content[key]).items()}
-    broken = [k for k, v in weights.items() if isinstance(v, Tensor) and not v.isfinite().all()]
+    state = content if key is None else content[key]
+    weights = {str(name).removeprefix('module.'): value for name, value in state.items()}
+    tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise UserError(f'{path} holds NaN or infinite weights: {_some(broken)}. Take an earlier checkpoint.')
     return weights
 
 
 def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Where the weights in a file differ from those of a network, or an empty string if they fit.
+    """Describe how the weights in a file differ from those of a network; an empty string if they fit.
+
+    >>> mismatch({'weight': torch.ones(3, 3), 'bias': torch.ones(3)}, {'weight': torch.ones(3, 1)})
+    '1 missing: bias; 1 wrongly shaped: weight (3x1 instead of 3x3)'
 
     Args:
         expected: State dict of the network.
@@ -163,21 +172,18 @@ def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
     Returns:
         The missing, the unexpected and the wrongly shaped keys: a few of each kind, and their number.
     """
-    shapes = [
-        f'{key} ({_shape(found[key])} instead of {_shape(expected[key])})'
-        for key in expected
-        if key in found and _shape(found[key]) != _shape(expected[key])
-    ]
-    kinds = {
-        'missing': [key for key in expected if key not in found],
-        'unexpected': [key for key in found if key not in expected],
-        'wrongly shaped': shapes,
-    }
+    kinds: dict[str, list[str]] = {'missing': [], 'unexpected': [], 'wrongly shaped': []}
+    for key, tensor in expected.items():
+        if key not in found:
+            kinds['missing'].append(key)
+        elif _shape(found[key]) != _shape(tensor):
+            kinds['wrongly shaped'].append(f'{key} ({_shape(found[key])} instead of {_shape(tensor)})')
+    kinds['unexpected'] = [key for key in found if key not in expected]
     return '; '.join(f'{len(keys)} {kind}: {_some(keys)}' for kind, keys in kinds.items() if keys)
 
 
 def _foreign_object(path: str | Path, error: Exception) -> str | None:
-    """Name of the first object for which a pickle was refused, from torch's words or from a bare pickle itself."""
+    """Find the first object for which a pickle was refused, in torch's words or in a bare pickle itself."""
     if named := _FOREIGN_OBJECT.search(str(error)):
         return named[1]
     texts: list[str] = []
@@ -189,6 +195,16 @@ def _foreign_object(path: str | Path, error: Exception) -> str | None:
             if isinstance(argument, str):
                 texts.append(argument)
     return None
+
+
+def _check_sums(path: str | Path) -> None:
+    """Compare the checksums that torch writes, and does not compare itself."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise UserError(f'{path} is damaged: the checksum of its part {damaged} does not match.')
 
 
 def _sync(path: Path) -> None:
@@ -215,8 +231,8 @@ def _read_safetensors(path: str | Path) -> dict[str, Any]:
         raise UserError(f'{path} is not a safetensors file, or was not written to its end: {error}.') from error
     groups: dict[str, Any] = {}
     for name, tensor in tensors.items():
-        group, separator, key = name.partition(_GROUP_END)
-        groups.setdefault(group if separator else 'params', {})[key if separator else name] = tensor
+        group, _, key = name.rpartition(_GROUP_END)
+        groups.setdefault(group or 'params', {})[key] = tensor
     return groups
 
 
@@ -226,11 +242,11 @@ def _write_safetensors(content: Mapping[str, Any], part: Path, path: Path) -> No
         raise UserError(f'{path}: a safetensors file takes groups of tensors alone. Save it as .pth.')
     bare = list(content) == ['params']
     # The format knows no views into a shared storage.
-    tensors = {
-        key if bare else f'{name}{_GROUP_END}{key}': value.contiguous().clone()
-        for name, group in content.items()
-        for key, value in group.items()
-    }
+    tensors = {}
+    for name, group in content.items():
+        prefix = '' if bare else f'{name}{_GROUP_END}'
+        for key, value in group.items():
+            tensors[f'{prefix}{key}'] = value.contiguous().clone()
     try:
         library.save_file(tensors, part)
     except Exception as error:
@@ -238,8 +254,11 @@ def _write_safetensors(content: Mapping[str, Any], part: Path, path: Path) -> No
 
 
 def _shape(value: Any) -> str:
-    return 'x'.join(map(str, value.shape)) or 'a number' if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return 'x'.join(map(str, value.shape)) or 'a number'
 
 
 def _some(keys: list[str]) -> str:
-    return ', '.join(keys[:SHOWN]) + (', ...' if len(keys) > SHOWN else '')
+    shown = ', '.join(keys[:SHOWN])
+    return f'{shown}, ...' if len(keys) > SHOWN else shown

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from deeprftv2_arch.checkpoints.io import mismatch, pick_weights, read_checkpoint
 from deeprftv2_arch.checkpoints.published_keys import from_published, is_published
@@ -33,22 +33,31 @@ def load_weights(net: nn.Module, path: str, param_key: str | None = 'params', an
     weights = pick_weights(read_checkpoint(path), path, param_key)
     if is_published(weights):
         weights = from_published(weights)
-    own = net.state_dict()
-    kept = {key: value for key, value in own.items() if _belongs(key, anew)}
+    kept, loaded = _split(net.state_dict(), anew)
     for part in anew:
         if not any(_belongs(key, [part]) for key in kept):
-            parts = ', '.join(dict.fromkeys(key.partition('.')[0] for key in own))
+            parts = ', '.join(dict.fromkeys(key.partition('.')[0] for key in net.state_dict()))
             raise UserError(
                 f'path.strict_load_except_g: {type(net).__name__} has no part {part!r}. Its parts: {parts}.'
             )
-    weights = {key: value for key, value in weights.items() if not _belongs(key, anew)}
-    if problem := mismatch({key: value for key, value in own.items() if key not in kept}, weights):
+    _, weights = _split(weights, anew)
+    if problem := mismatch(loaded, weights):
         raise UserError(
             f'{path} does not fit this {type(net).__name__}: {problem}. Give network_g the options that the checkpoint '
             'was trained with, or give the checkpoint of this network.'
         )
     net.load_state_dict(weights | kept)
     return list(kept)
+
+
+def _split(state: Mapping[str, Tensor], parts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Split a state dict into what belongs to the parts, and the rest."""
+    inside: dict[str, Tensor] = {}
+    outside: dict[str, Tensor] = {}
+    for key, value in state.items():
+        group = inside if _belongs(key, parts) else outside
+        group[key] = value
+    return inside, outside
 
 
 def _belongs(key: str, parts: Sequence[str]) -> bool:

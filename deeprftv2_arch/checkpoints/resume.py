@@ -1,4 +1,4 @@
-"""Which checkpoint a training goes on from, and whether it is the same training."""
+"""The checkpoint that a training goes on from, and the checks that it is the same training."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ MAY_CHANGE_ON_RESUME = re.compile(
     # How a network spends time and memory.
     r'|network_g\.(tile|tile_overlap|reversible)'
 )
-"""Options that may change between the parts of a training. Where the data lie may too: their names are compared."""
+"""Options that may change between the parts of a training. Data paths may change too; image names must not."""
 
 _NEEDED = {'epoch', 'iter', 'optimizers', 'schedulers'}
 
 
 def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make a training what it is, as plain values for a checkpoint.
+    """Collect the options that make a training what it is, as plain values for a checkpoint.
 
     Args:
         options: All options of a training, as BasicSR has parsed them.
     """
-    parts = {name: part for name, part in options.items() if name in ('model_type', 'scale', 'train')}
-    parts |= {name: part for name, part in options.items() if name.startswith('network_')}
-    parts['datasets'] = {'train': (options.get('datasets') or {}).get('train') or {}}
-    record = {
-        key: value for key, value in _flat(parts) if value is not None and not MAY_CHANGE_ON_RESUME.fullmatch(key)
-    }
+    sections: dict[str, Any] = {}
+    for name, section in options.items():
+        if name in ('model_type', 'scale', 'train') or name.startswith('network_'):
+            sections[name] = section
+    sections['datasets'] = {'train': (options.get('datasets') or {}).get('train') or {}}
+    record: dict[str, Any] = {}
+    for key, value in _flat(sections):
+        if value is not None and not MAY_CHANGE_ON_RESUME.fullmatch(key):
+            record[key] = value
     scheduler = options['train'].get('scheduler') or {}
     if scheduler.get('type', 'CosineAnnealingLR') == 'CosineAnnealingLR':
         record['train.scheduler.T_max'] = scheduler.get('T_max', options['train']['total_iter'])
@@ -46,12 +49,12 @@ def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
         record['total batch (processes x batch_size_per_gpu x accumulate)'] = stages[0].total_batch
     else:
         # The end of the last stage may be moved; what was trained may not.
-        record['train.stages'] = [[stage.first, *stage.gt_size, stage.total_batch] for stage in stages]
+        record['train.stages'] = [[stage.first, *(stage.gt_size or ()), stage.total_batch] for stage in stages]
     return record
 
 
 def load_state(path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the state of a training and see whether the training of these options can go on from it.
+    """Read the state of a training and check that the training of these options can go on from it.
 
     Raises:
         UserError: If the file or the weights that belong to it cannot be read, or were made by another training.
@@ -75,7 +78,7 @@ def load_state(path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def newest_state(options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
-    """The newest state of the experiment that the training can go on from; newer ones are skipped with a warning.
+    """Find the newest state that the training can go on from; newer ones that it cannot are skipped with a warning.
 
     Returns:
         Its file and its content, or None if the experiment has no state at all.
@@ -84,7 +87,8 @@ def newest_state(options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | No
         UserError: If there are states, and none of them will do.
     """
     folder = Path(options['path']['training_states'])
-    states = sorted((p for p in folder.glob('*.state') if p.stem.isdigit()), key=lambda p: int(p.stem), reverse=True)
+    states = [path for path in folder.glob('*.state') if path.stem.isdigit()]
+    states.sort(key=lambda path: int(path.stem), reverse=True)
     problems: list[UserError] = []
     for path in states:
         try:
@@ -124,14 +128,15 @@ def check_data(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None
     """
     if before is None or before == now:
         return
+    names = ' of other names' if before['images'] == now['images'] else ''
     raise UserError(
-        f'datasets.train: the training began with {before["images"]} images, and now there are {now["images"]}'
-        f'{" of other names" if before["images"] == now["images"] else ""}. Restore the data, or start a new training.'
+        f'datasets.train: the training began with {before["images"]} images, and now there are {now["images"]}{names}. '
+        'Restore the data, or start a new training.'
     )
 
 
 def _weights(iteration: int, options: Mapping[str, Any]) -> Iterator[Path]:
-    """The files that BasicSR loads with a state."""
+    """Yield the files that BasicSR loads with a state."""
     ignored = options['path'].get('ignore_resume_networks') or ()
     for name in options:
         if name.startswith('network_') and name not in ignored:
@@ -143,11 +148,11 @@ def _check_unchanged(path: Path, before: Mapping[str, Any], options: Mapping[str
     names = {}
     if 'T_max' not in (options['train'].get('scheduler') or {}):
         names['train.scheduler.T_max'] = 'train.total_iter (which train.scheduler.T_max follows)'
-    changes = [
-        f'{names.get(key, key)}: {now.get(key, "absent")} instead of {before.get(key, "absent")}'
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
+    changes = []
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            name = names.get(key, key)
+            changes.append(f'{name}: {now.get(key, "absent")} instead of {before.get(key, "absent")}')
     if changes:
         raise UserError(
             f'{path} was made with other options: {"; ".join(changes)}. Change them back; or begin a new training '
@@ -164,5 +169,7 @@ def _flat(part: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """A value in the form in which it comes back from a file."""
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    """Bring a value into the form in which it comes back from a file."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,4 +1,4 @@
-"""What the argument parsers of all commands have in common."""
+"""Argument parsers of the commands."""
 
 from __future__ import annotations
 

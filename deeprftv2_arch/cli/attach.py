@@ -21,7 +21,7 @@ FILES = {
     'losses': 'deeprftv2_plugin_loss.py',
     'models': 'deeprftv2_plugin_model.py',
 }
-"""Part of BasicSR and name of the file that registers ours there. The one of `models` brings the metrics along."""
+"""Names of the files that register our parts, by sub-package of BasicSR. That of `models` brings the metrics too."""
 
 MARK = '  # written by `deeprftv2 attach`, removed by its --detach'
 
@@ -83,7 +83,7 @@ def _is_ours(file: Path) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command.
+    """Attach or detach a checkout, and print what was done.
 
     Raises:
         UserError: The folder is no checkout, or a file there is not ours.
@@ -93,14 +93,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument('checkout', metavar='PATH', help='root folder of the BasicSR checkout')
     parser.add_argument('--detach', action='store_true', help='remove what attach wrote')
     given = parser.parse_args(arguments)
-    files = (detach if given.detach else attach)(given.checkout)
-    for file in files:
-        print('removed' if given.detach else 'attached', file)
-    if given.detach and not files:
-        print('Nothing was attached.')
+    if given.detach:
+        removed = detach(given.checkout)
+        for file in removed:
+            print('removed', file)
+        if not removed:
+            print('Nothing was attached.')
+        return
+    for file in attach(given.checkout):
+        print('attached', file)
     package = Path(given.checkout, 'basicsr').resolve()
-    if not given.detach and patches.folder().resolve() != package:
+    installed = patches.folder()
+    if installed is None or installed.resolve() != package:
         print(
-            f'Mind that `import basicsr` here finds {patches.folder()}, not this checkout. Install the checkout '
+            f'Mind that `import basicsr` here finds {installed or "nothing"}, not this checkout. Install the checkout '
             f'(pip install --no-build-isolation -e {given.checkout}), or set PYTHONPATH={package.parent}.'
         )

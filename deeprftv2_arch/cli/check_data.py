@@ -4,8 +4,8 @@
 
 decodes every image to the last pixel and reports whatever is not as it should be: numbers of images other than the
 known ones, images without partner, unreadable or truncated files, sizes that do not fit, other bit depths, blurred
-images that equal their sharp ones, pairs out of order (by the rule of `prepare.likeness.misfits`), LMDBs that differ
-from their folders, and differences from the manifest. Nothing is changed.
+images that equal their sharp ones, pairs out of order (`prepare.similarity.mismatched_pairs` has the rule), LMDBs that
+differ from their folders, and differences from the manifest. Nothing is changed.
 
 Exit code: 0 if nothing was found, 1 if something was, 2 if the arguments are wrong.
 """
@@ -17,14 +17,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs
-from deeprftv2_arch.prepare.expected import PairedFolders, expected_folders, parts_of
+from deeprftv2_arch.prepare.expected import PairedFolders, exists, expected_folders, parts_of
 from deeprftv2_arch.prepare.inspection import Copies, Entry, Inspected, PairToInspect, compare_copies, inspect_pair
 from deeprftv2_arch.prepare.layouts import image_files
 from deeprftv2_arch.prepare.manifest import FILE, list_checksum, read_manifest
-from deeprftv2_arch.prepare.similarity import misfits
+from deeprftv2_arch.prepare.similarity import mismatched_pairs
 from deeprftv2_arch.prepare.workers import default_workers, run_jobs
 from deeprftv2_arch.utils.errors import UserError
 
@@ -65,25 +67,32 @@ def check(
 def _check_manifest(name: str, root: Path, manifest: Mapping[str, Any]) -> list[str]:
     if not manifest:
         return []
-    where, findings = root / FILE, []
+    file = root / FILE
+    findings = []
     if manifest['set'] != name:
-        raise UserError(f'{where} is of {manifest["set"]}, not of {name}.')
+        raise UserError(f'{file} is of {manifest["set"]}, not of {name}.')
     if not manifest['complete']:
-        findings.append(f'{where}: the preparation was interrupted. Run it again to complete it.')
-    findings += [
-        f'{root / entry["image"]}: left out when prepared: {entry["reason"]}' for entry in manifest['left_out']
-    ]
+        findings.append(f'{file}: the preparation was interrupted. Run it again to complete it.')
+    for entry in manifest['left_out']:
+        findings.append(f'{root / entry["image"]}: left out when prepared: {entry["reason"]}')
     for folder, described in manifest['folders'].items():
-        if (root / folder).is_dir():
-            names = [file.name for file in image_files(root / folder)]
-            if list_checksum(names) != described['list_sha256']:
-                findings.append(
-                    f'{root / folder}: {len(names):,} images, not the {described["images"]:,} that {FILE} has a '
-                    'checksum of. Prepare the set again.'
-                )
-        elif not (root / f'{folder}.lmdb').is_dir():
-            findings.append(f'{root / folder}: is in {FILE} and no longer there. Prepare the set again.')
+        findings += _check_described(root, folder, described)
     return findings
+
+
+def _check_described(root: Path, folder: str, described: Mapping[str, Any]) -> list[str]:
+    """Compare the names in a folder with the checksum in the manifest."""
+    if not exists(root, folder):
+        return [f'{root / folder}: is in {FILE} and no longer there. Prepare the set again.']
+    if not (root / folder).is_dir():
+        return []  # an LMDB, which has no such checksum
+    names = [file.name for file in image_files(root / folder)]
+    if list_checksum(names) == described['list_sha256']:
+        return []
+    return [
+        f'{root / folder}: {len(names):,} images, not the {described["images"]:,} that {FILE} has a checksum of. '
+        'Prepare the set again.'
+    ]
 
 
 def _check_pairs(
@@ -92,100 +101,145 @@ def _check_pairs(
     findings, entries = _find_entries(root, folders, lmdb)
     if entries is None:
         return findings
-    items = [PairToInspect(*pair, folders.scale, folders.size, folders.whole) for pair in entries]
+    items = [PairToInspect(lq, gt, folders.scale, folders.size, folders.whole) for lq, gt in entries]
     if folders.pairs is not None and len(items) != folders.pairs:
-        findings.append(f'{root / folders.degraded}: {len(items):,} pairs, there should be {folders.pairs:,}.')
-    inspected = list(run_jobs(inspect_pair, items, workers=workers, label=folders.degraded))
-    findings += [finding for result in inspected for finding in result.findings]
+        findings.append(f'{root / folders.lq}: {len(items):,} pairs, there should be {folders.pairs:,}.')
+    inspected = list(run_jobs(inspect_pair, items, workers=workers, label=folders.lq))
+    for result in inspected:
+        findings += result.findings
     findings += _check_depth(inspected, manifest.get('options', {}).get('bit_depth'))
-    return findings + _check_order(items, inspected)
+    findings += _check_order(items, inspected)
+    return findings
 
 
-def _find_entries(root: Path, folders: PairedFolders, lmdb: bool) -> tuple[list[str], list[tuple[Entry, Entry]] | None]:
-    """The pairs of two folders, or of two LMDBs where there are no folders."""
-    paths = {role: root / role for role in (folders.degraded, folders.good)}
-    missing = [path for path in paths.values() if not path.is_dir()]
-    if missing and lmdb and all(Path(f'{path}.lmdb').is_dir() for path in paths.values()):
-        degraded, good = (f'{path}.lmdb' for path in paths.values())
-        try:
-            return [], [(Entry(degraded, pair.lq), Entry(good, pair.gt)) for pair in pair_lmdbs(good, degraded)]
-        except UserError as error:
-            return [str(error)], None
-    if missing:
-        hint = ' There is an LMDB: add --lmdb.' if Path(f'{missing[0]}.lmdb').is_dir() and not lmdb else ''
-        return [f'{path}: there is no such folder.{hint}' for path in missing], None
-    findings, images = [], []
-    for path in paths.values():
-        named: dict[str, Entry] = {}
-        for file in image_files(path):
-            if file.stem in named:
-                findings.append(f'{file}: {named[file.stem]} has the same name but for the extension.')
-            named[file.stem] = Entry(str(file))
-        findings += [f'{file}: not an image.' for file in _others(path)]
-        images.append(named)
-    degraded, good = images
-    for mine, others, where in [(degraded, good, folders.good), (good, degraded, folders.degraded)]:
-        findings += [f'{mine[stem]}: has no partner in {root / where}.' for stem in sorted(mine.keys() - others.keys())]
-    return findings, [(degraded[stem], good[stem]) for stem in sorted(degraded.keys() & good.keys())]
+Pairs = list[tuple[Entry, Entry]]
+"""Entries of lq and gt that belong together."""
 
 
-def _others(folder: Path) -> list[Path]:
-    images = set(image_files(folder))
-    return [path for path in sorted(folder.iterdir()) if path not in images and not path.name.startswith('.')]
+def _find_entries(root: Path, folders: PairedFolders, lmdb: bool) -> tuple[list[str], Pairs | None]:
+    """Find the pairs of two folders, or of two LMDBs where there are no folders.
+
+    Returns:
+        Findings, and the pairs, or None if there is nothing to look into.
+    """
+    paths = [root / folders.lq, root / folders.gt]
+    missing = [path for path in paths if not path.is_dir()]
+    if not missing:
+        return _entries_of_folders(*paths)
+    if lmdb and all(_database(path).is_dir() for path in paths):
+        return _entries_of_lmdbs(*paths)
+    hint = ''
+    if not lmdb and _database(missing[0]).is_dir():
+        hint = ' There is an LMDB: add --lmdb.'
+    return [f'{path}: there is no such folder.{hint}' for path in missing], None
+
+
+def _database(folder: Path) -> Path:
+    return folder.with_name(f'{folder.name}.lmdb')
+
+
+def _entries_of_lmdbs(lq_folder: Path, gt_folder: Path) -> tuple[list[str], Pairs | None]:
+    lq, gt = str(_database(lq_folder)), str(_database(gt_folder))
+    try:
+        return [], [(Entry(lq, pair.lq), Entry(gt, pair.gt)) for pair in pair_lmdbs(gt, lq)]
+    except UserError as error:
+        return [str(error)], None
+
+
+def _entries_of_folders(lq_folder: Path, gt_folder: Path) -> tuple[list[str], Pairs]:
+    lq, findings = _by_stem(lq_folder)
+    gt, more = _by_stem(gt_folder)
+    findings += more
+    for stem in sorted(lq.keys() - gt.keys()):
+        findings.append(f'{lq[stem]}: has no partner in {gt_folder}.')
+    for stem in sorted(gt.keys() - lq.keys()):
+        findings.append(f'{gt[stem]}: has no partner in {lq_folder}.')
+    return findings, [(lq[stem], gt[stem]) for stem in sorted(lq.keys() & gt.keys())]
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, Entry], list[str]]:
+    """List the images of a folder by stem, and whatever else lies there as findings."""
+    findings = []
+    images: dict[str, Entry] = {}
+    files = image_files(folder)
+    for file in files:
+        if file.stem in images:
+            findings.append(f'{file}: {images[file.stem]} has the same name but for the extension.')
+        images[file.stem] = Entry(str(file))
+    for path in sorted(set(folder.iterdir()) - set(files)):
+        if not path.name.startswith('.'):
+            findings.append(f'{path}: not an image.')
+    return images, findings
 
 
 def _check_depth(inspected: Sequence[Inspected], expected: int | None) -> list[str]:
     """Report files of another depth than the manifest says; without one, than most files have."""
-    bits = {name: depth for result in inspected for name, depth in result.bits.items()}
+    bits: dict[str, int] = {}
+    for result in inspected:
+        bits |= result.bits
     if not bits:
         return []
-    expected = expected or Counter(bits.values()).most_common(1)[0][0]
-    return [
-        f'{name}: {depth} bits per channel, expected {expected}.' for name, depth in bits.items() if depth != expected
-    ]
+    if not expected:
+        expected, _ = Counter(bits.values()).most_common(1)[0]
+    odd = {name: depth for name, depth in bits.items() if depth != expected}
+    return [f'{name}: {depth} bits per channel, expected {expected}.' for name, depth in odd.items()]
 
 
 def _check_order(items: Sequence[PairToInspect], inspected: Sequence[Inspected]) -> list[str]:
-    seen = [(item, result.likeness) for item, result in zip(items, inspected, strict=True) if result.likeness]
+    seen: list[PairToInspect] = []
+    lq: list[np.ndarray] = []
+    gt: list[np.ndarray] = []
+    for item, result in zip(items, inspected, strict=True):
+        if result.thumbnails is not None:
+            seen.append(item)
+            lq.append(result.thumbnails[0])
+            gt.append(result.thumbnails[1])
     if not seen:
         return []
-    wrong = misfits(*zip(*(likeness for _, likeness in seen), strict=True))
-    return [
-        f'{seen[misfit.index][0].degraded}: out of order: looks like {seen[misfit.better][0].good} (distance '
-        f'{misfit.better_distance:.3f}), not like its partner (distance {misfit.distance:.3f}).'
-        for misfit in wrong
-    ]
+    findings = []
+    for wrong in mismatched_pairs(lq, gt):
+        findings.append(
+            f'{seen[wrong.pair].lq}: out of order: looks like {seen[wrong.better].gt} (distance '
+            f'{wrong.better_distance:.3f}), not like its partner (distance {wrong.distance:.3f}).'
+        )
+    return findings
 
 
 def _check_lmdbs(root: Path, folders: Sequence[PairedFolders], manifest: Mapping[str, Any], workers: int) -> list[str]:
-    gone = [name for name in manifest.get('lmdb', ()) if not (root / name).is_dir()]
-    findings = [f'{root / name}: is in {FILE} and not there.' for name in gone]
-    stored = [f for f in folders if any((root / f'{name}.lmdb').is_dir() for name in (f.degraded, f.good))]
+    findings = []
+    for name in manifest.get('lmdb', ()):
+        if not (root / name).is_dir():
+            findings.append(f'{root / name}: is in {FILE} and not there.')
+    stored = [pair for pair in folders if any(_database(root / name).is_dir() for name in (pair.lq, pair.gt))]
     if not stored and not findings:
-        return [f'{root}: has no LMDB ({folders[0].degraded}.lmdb and so on). Prepare it with --lmdb.']
+        return [f'{root}: has no LMDB ({folders[0].lq}.lmdb and so on). Prepare it with --lmdb.']
     for pair in stored:
+        lq, gt = root / pair.lq, root / pair.gt
         try:
-            keys = {entry.gt for entry in pair_lmdbs(f'{root / pair.good}.lmdb', f'{root / pair.degraded}.lmdb')}
+            keys = {entry.gt for entry in pair_lmdbs(str(_database(gt)), str(_database(lq)))}
         except UserError as error:
             findings.append(str(error))
             continue
-        for name in (pair.degraded, pair.good):
-            if (root / name).is_dir():
-                findings += _compare_with_folder(root / name, keys, workers)
+        for folder in (lq, gt):
+            if folder.is_dir():
+                findings += _compare_with_folder(folder, keys, workers)
     return findings
 
 
 def _compare_with_folder(folder: Path, keys: set[str], workers: int) -> list[str]:
-    database = f'{folder}.lmdb'
+    database = str(_database(folder))
     files = {file.stem: file for file in image_files(folder)}
     findings = [f'{files[stem]}: is not in {database}.' for stem in sorted(files.keys() - keys)]
     findings += [f'{database}, key {key!r}: has no file in {folder}.' for key in sorted(keys - files.keys())]
     items = [Copies(Entry(str(files[key])), Entry(database, key)) for key in sorted(files.keys() & keys)]
-    return findings + list(filter(None, run_jobs(compare_copies, items, workers=workers, label=Path(database).name)))
+    for difference in run_jobs(compare_copies, items, workers=workers, label=Path(database).name):
+        if difference:
+            findings.append(difference)
+    return findings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: print every finding, and a summary at the end.
+    """Print every finding, and a summary at the end.
 
     Returns:
         0 if nothing was found, else 1.

@@ -30,18 +30,18 @@ LAYOUTS = ('image_SRF_{scale}/*_HR.png', 'HR/*.png', 'GTmod12/*.png', 'original/
 
 
 class Check(NamedTuple):
-    """One figure beside what it must be.
+    """A metric value beside what it must be.
 
     Attributes:
-        what: In words.
-        figure: Ours.
+        what: Metric and images in words.
+        value: Ours.
         expected: The exact or the published one.
         decimals: Digits behind the point that must agree.
         bound: Whether ours must only be larger than what is expected.
     """
 
     what: str
-    figure: float
+    value: float
     expected: float
     decimals: int
     bound: bool = False
@@ -50,12 +50,12 @@ class Check(NamedTuple):
     def holds(self) -> bool:
         """Whether both are the same when rounded, or ours is beyond the bound."""
         if self.bound:
-            return self.figure > self.expected
-        return round(self.figure, self.decimals) == round(self.expected, self.decimals)
+            return self.value > self.expected
+        return round(self.value, self.decimals) == round(self.expected, self.decimals)
 
 
 def identities() -> Iterator[Check]:
-    """Figures that are known exactly, whatever the image."""
+    """Yield values that are known exactly, whatever the image."""
     sharp = cv2.resize(np.random.default_rng(0).integers(0, 251, (12, 16, 3), np.uint8), (128, 96))
     lighter = sharp + np.uint8(1)
     one_step = 20 * np.log10(255)
@@ -77,7 +77,7 @@ def identities() -> Iterator[Check]:
 
 
 def bicubic(folder: Path) -> Iterator[Check]:
-    """Score bicubic interpolation on Set5, the oldest figures of the field.
+    """Score bicubic interpolation on Set5, the oldest values of the field.
 
     The image is cropped to a multiple of the scale, its luma rounded to 8 bits, shrunk with MATLAB's ``imresize``
     without rounding, enlarged again and rounded; as many pixels as the scale are left out at every edge.
@@ -86,9 +86,9 @@ def bicubic(folder: Path) -> Iterator[Check]:
         UserError: If the folder does not hold the five images.
     """
     for scale, published in BICUBIC_SET5.items():
-        figures = np.mean([_score_bicubic(file, scale) for file in _find_images(folder, scale)], axis=0)
-        for name, decimals, figure, expected in zip(('PSNR', 'SSIM'), (2, 4), figures, published, strict=True):
-            yield Check(f'Set5, bicubic x{scale}, {name}', float(figure), expected, decimals)
+        psnr_y, ssim_y = np.mean([_score_bicubic(file, scale) for file in _find_images(folder, scale)], axis=0)
+        yield Check(f'Set5, bicubic x{scale}, PSNR', float(psnr_y), published[0], 2)
+        yield Check(f'Set5, bicubic x{scale}, SSIM', float(ssim_y), published[1], 4)
 
 
 def _find_images(folder: Path, scale: int) -> list[Path]:
@@ -109,11 +109,11 @@ def _score_bicubic(file: Path, scale: int) -> tuple[float, float]:
     luma = bgr2ycbcr(image[:height, :width], y_only=True)
     small = imresize(luma / 255.0, 1 / scale)
     enlarged = (imresize(small, scale) * 255).round().clip(0, 255).astype(np.uint8)
-    return tuple(metric(enlarged, luma, crop_border=scale) for metric in (calculate_psnr, calculate_ssim))
+    return calculate_psnr(enlarged, luma, crop_border=scale), calculate_ssim(enlarged, luma, crop_border=scale)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: print every figure beside the one it must be.
+    """Print every value beside the one it must be.
 
     Returns:
         0 if all agree, else 1.
@@ -124,13 +124,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command_parser(
         'metrics', 'Compare the metrics with exact identities and with published values.', '--set5 datasets/Set5'
     )
-    parser.add_argument('--set5', type=Path, metavar='DIR', help='folder with the images of Set5: bicubic figures too')
+    parser.add_argument('--set5', type=Path, metavar='DIR', help='folder with the images of Set5: bicubic values too')
     args = parser.parse_args(arguments)
-    checks = [*identities(), *(bicubic(args.set5) if args.set5 else ())]
+    checks = list(identities())
+    if args.set5:
+        checks += bicubic(args.set5)
     for check in checks:
-        figure, expected = (f'{value:.{check.decimals}f}' for value in (check.figure, check.expected))
+        verdict = 'ok   ' if check.holds else 'WRONG'
         relation = 'above' if check.bound else ''
-        print(
-            f'{"ok   " if check.holds else "WRONG"}  {figure:>11}  expected {relation:5} {expected:>11}  {check.what}'
-        )
+        value, expected = f'{check.value:.{check.decimals}f}', f'{check.expected:.{check.decimals}f}'
+        print(f'{verdict}  {value:>11}  expected {relation:5} {expected:>11}  {check.what}')
     return CLEAN if all(check.holds for check in checks) else FOUND

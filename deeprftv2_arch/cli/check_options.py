@@ -7,12 +7,16 @@ import sys
 from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.config.load import read_checked, refuse_early
 from deeprftv2_arch.config.yaml_file import read_option_file
-from deeprftv2_arch.utils.console import tell
+from deeprftv2_arch.utils.console import print_error
 from deeprftv2_arch.utils.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command. Returns the exit code: 2 if anything is wrong with a file."""
+    """Check the files, or print the reference.
+
+    Returns:
+        The exit code: 2 if anything is wrong with a file.
+    """
     parser = command_parser(
         'options', 'Check option files, or print the reference of all keys.', '> docs/options.md', 'FILE ...'
     )
@@ -25,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             _check(file)
         except UserError as error:
-            code = tell(error)
+            code = print_error(error)
         else:
             print(f'{file}: nothing is wrong.')
     return code

@@ -12,7 +12,7 @@ from deeprftv2_arch.utils.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: build ``network_g`` of an option file and print what it costs.
+    """Build ``network_g`` of an option file and print what it costs.
 
     Raises:
         UserError: The file cannot be read, or names no network that can be built.

@@ -12,7 +12,7 @@ from deeprftv2_arch.utils.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Command line: convert a file in the direction that its keys ask for.
+    """Convert a file in the direction that its keys ask for.
 
     Raises:
         UserError: A file cannot be read or written, or its weights are not those of our networks.

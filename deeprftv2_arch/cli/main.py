@@ -56,7 +56,7 @@ def main() -> int:
     """Run the command that `sys.argv` names.
 
     Returns:
-        The exit code: 0; 1 if the command found something; 2 after a user's mistake, told in one line each; 130 after
+        The exit code: 0; 1 if the command found something; 2 after a user's mistake, one line for each; 130 after
         Ctrl+C.
     """
     name, arguments = (sys.argv[1:2] or ['--help'])[0], sys.argv[2:]

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from deeprftv2_arch.cli.arguments import command_parser
-from deeprftv2_arch.prepare.build import build
 from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
+from deeprftv2_arch.prepare.execute import execute_plan
 from deeprftv2_arch.prepare.files import LINKS
 from deeprftv2_arch.prepare.srbench import plan_benchmark
 from deeprftv2_arch.prepare.sub_images import plan_sub_images
@@ -19,7 +19,7 @@ PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments, of which some are for one set alone."""
+    """Make the parser of all arguments, of which some are for one set alone."""
     parser = command_parser(
         'prepare',
         'Make the folders that the option files name from the download of a public data set. '
@@ -57,12 +57,18 @@ def main(arguments: list[str] | None = None) -> None:
     if not args.source.is_dir():
         raise UserError(f'--source {args.source}: there is no such folder. Unpack the download and name its folder.')
     for option in ('indoor_list', 'outdoor_list', 'pairs'):
-        if getattr(args, option) and not getattr(args, option).is_file():
-            raise UserError(f'--{option.replace("_", "-")} {getattr(args, option)}: there is no such file.')
+        file = getattr(args, option)
+        if file is not None and not file.is_file():
+            raise UserError(f'{_flag(option)} {file}: there is no such file.')
     _check_kind(args)
     plan = PLANS[args.name](args)
-    choices = {'workers': args.workers, 'lmdb': args.lmdb, 'allow_incomplete': args.allow_incomplete}
-    build(plan, args.source, args.out, **choices)
+    execute_plan(
+        plan, args.source, args.out, workers=args.workers, lmdb=args.lmdb, allow_incomplete=args.allow_incomplete
+    )
+
+
+def _flag(option: str) -> str:
+    return f'--{option.replace("_", "-")}'
 
 
 def _check_kind(args: argparse.Namespace) -> None:
@@ -74,6 +80,6 @@ def _check_kind(args: argparse.Namespace) -> None:
     args.scales = args.scales or [2, 3, 4]
     for option in ('crops', 'link', 'bit_depth', 'indoor_list', 'outdoor_list', 'pairs', 'lists'):
         if getattr(args, option):
-            raise UserError(f'--{option.replace("_", "-")} is for the deblurring sets; {args.name} has no use for it.')
+            raise UserError(f'{_flag(option)} is for the deblurring sets; {args.name} has no use for it.')
     if args.parts and args.name != 'srbench':
         raise UserError(f'--parts: {args.name} is a training set and has no other part.')

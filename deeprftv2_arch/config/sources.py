@@ -32,7 +32,7 @@ CHECKS: dict[str, Callable[..., None] | None] = {
 }
 """What looks at the arguments of our networks and losses; None where the types say all. Others must be built."""
 
-KEEP_SIGNATURES = {'deeprftv2_arch.metrics.info.declare'}
+KEEP_SIGNATURES = {'deeprftv2_arch.metrics.info.metric_info'}
 """Decorators that hand back what they are put on."""
 
 

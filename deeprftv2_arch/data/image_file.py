@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,13 +16,26 @@ IMAGE_SUFFIXES = frozenset({'.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.t
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 """The value that stands for white, by the type that OpenCV decodes to."""
 
-_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_COLOUR_TYPE = 25  # where it stands in a file; its third bit tells of an alpha channel
 _JPEG_START = b'\xff\xd8'
 _JPEG_END = 0xD9
 _JPEG_STAND_ALONE = {0x01, *range(0xD0, 0xD9)}
 # In entropy-coded data 0xFF is followed by a stuffed zero, a restart marker or fill; anything else ends the data.
 _JPEG_NEXT_MARKER = re.compile(rb'\xff([^\x00\xd0-\xd7\xff])')
+
+
+def read_image_file(path: str | Path, size: int = -1) -> bytes:
+    """Read an image file whole, or its first ``size`` bytes.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return file.read(size)
+    except OSError as error:
+        raise DataError(f'{path}: cannot read the image: {error.strerror or error}.') from error
 
 
 def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.ndarray:
@@ -71,7 +85,7 @@ def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.nda
 
 def _is_transparent(data: bytes) -> bool:
     """Whether a PNG file has an alpha channel that is not opaque all over."""
-    has_alpha = data.startswith(_PNG_SIGNATURE) and data[_PNG_COLOUR_TYPE] & 4
+    has_alpha = data.startswith(PNG_SIGNATURE) and data[_PNG_COLOUR_TYPE] & 4
     if not has_alpha:
         return False
     alpha = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., -1]
@@ -89,7 +103,7 @@ def _check_values(image: np.ndarray, name: str) -> None:
 
 def _damage(data: bytes) -> str:
     """Say what is wrong with the structure of a PNG or JPEG file; empty if nothing is, or for other formats."""
-    if data.startswith(_PNG_SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         return _png_damage(data)
     if data.startswith(_JPEG_START):
         return '' if _jpeg_is_complete(data) else 'the JPEG data end before the end marker (truncated file)'
@@ -97,7 +111,7 @@ def _damage(data: bytes) -> str:
 
 
 def _png_damage(data: bytes) -> str:
-    position, kind = len(_PNG_SIGNATURE), b''
+    position, kind = len(PNG_SIGNATURE), b''
     while kind != b'IEND':
         # A chunk is its length, its kind, that many bytes, and a CRC-32 of kind and bytes.
         length, kind = int.from_bytes(data[position : position + 4], 'big'), data[position + 4 : position + 8]

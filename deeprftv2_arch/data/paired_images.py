@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.utils import FileClient, get_root_logger
+from basicsr.utils import get_root_logger
 from torch import Tensor
 
 from deeprftv2_arch.config.schema import IO_BACKEND
 from deeprftv2_arch.config.validators import reject_unknown_keys
 from deeprftv2_arch.data.errors import DataError
-from deeprftv2_arch.data.image_file import FULL_SCALE, decode_image
+from deeprftv2_arch.data.image_file import FULL_SCALE, decode_image, read_image_file
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs, peek_lmdb, read_lmdb
 from deeprftv2_arch.data.pairing import ImagePair, pair_folders, pair_list
 from deeprftv2_arch.utils.errors import UserError
@@ -138,10 +138,7 @@ class PairedImages:
             if peek:
                 return peek_lmdb(self.roots[role], name)
             return read_lmdb(self.roots[role], name, readahead=self.backend.get('readahead', False))
-        try:
-            return FileClient('disk').get(name)
-        except OSError as error:
-            raise DataError(f'{name}: cannot read the image: {error.strerror or error}.') from error
+        return read_image_file(name)
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

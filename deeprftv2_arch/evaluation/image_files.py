@@ -10,7 +10,7 @@ from basicsr.utils import tensor2img
 from torch import Tensor
 
 from deeprftv2_arch.evaluation import contact_sheet
-from deeprftv2_arch.utils.image_write import write_picture
+from deeprftv2_arch.utils.image_write import write_image
 
 
 class ImageFiles:
@@ -44,7 +44,7 @@ class ImageFiles:
             path = self.folder / name / f'{name.name}_{label}.png'
         else:
             path = self.folder / dataset['name'] / name.parent / f'{name.name}_{self.suffix}.png'
-        write_picture(tensor2img(image), path)
+        write_image(tensor2img(image), path)
 
     def write_contact_sheet(self, images: Sequence[Tensor], lq_path: str, dataset: Mapping[str, Any]) -> None:
         """Write images side by side, in the place of those of the last validation.
@@ -59,7 +59,7 @@ class ImageFiles:
         """
         sheet = contact_sheet.side_by_side([tensor2img(image) for image in images])
         name = _name_below_root(lq_path, dataset)
-        write_picture(sheet, self.sheet_folder(dataset['name']) / f'{name}.png')
+        write_image(sheet, self.sheet_folder(dataset['name']) / f'{name}.png')
 
     def sheet_folder(self, dataset: str) -> Path:
         """Return the folder of the contact sheets of a data set; the report looks for them there."""

@@ -21,7 +21,8 @@ from deeprftv2_arch.config.protocols import ALL
 from deeprftv2_arch.metrics.info import MetricWarning
 from deeprftv2_arch.utils.contracts import MetricInfo
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.natural_sort import natural
+from deeprftv2_arch.utils.list_file import read_list_file
+from deeprftv2_arch.utils.natural_sort import natural_sort_key
 
 Metrics = Mapping[str, Mapping[str, Any]]
 """As under ``val.metrics``: by a name of the user's choice ``type`` and arguments."""
@@ -149,23 +150,13 @@ def read_groups(lists: Mapping[str, str], names: Sequence[str], where: str) -> d
     Raises:
         UserError: A list cannot be read, is empty, or names an image that is not there.
     """
-    order = sorted(range(len(names)), key=lambda index: natural(names[index]))
+    order = sorted(range(len(names)), key=lambda index: natural_sort_key(names[index]))
     groups = {}
     for group, file in lists.items():
         if group == ALL:
             raise UserError(f'{where}.{group}: all images are a group already. Choose another name.')
-        groups[group] = _find(_read_list(file, f'{where}.{group}'), names, order, f'{where}.{group}: {file}')
+        groups[group] = _find(read_list_file(file, f'{where}.{group}'), names, order, f'{where}.{group}: {file}')
     return groups
-
-
-def _read_list(file: str, where: str) -> list[str]:
-    try:
-        if file.endswith('.npy'):
-            return [str(entry) for entry in np.load(file, allow_pickle=False).ravel().tolist()]
-        lines = Path(file).read_text(encoding='utf-8').splitlines()
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f'{where}: cannot read the list {file!r}: {error}.') from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _find(entries: Sequence[str], names: Sequence[str], order: Sequence[int], where: str) -> frozenset[int]:

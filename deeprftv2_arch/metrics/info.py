@@ -1,4 +1,4 @@
-"""What a metric tells the model about itself, and what it is handed."""
+"""Facts about a metric that the evaluation asks for, and the images that it is handed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Metric = TypeVar('Metric', bound=Callable[..., float])
 
 
 class MetricWarning(UserWarning):
-    """A figure was measured in another way than its protocol asks for; a test counts and names the images."""
+    """A metric was measured in another way than its protocol asks for; a test counts and names the images."""
 
 
-def declare(*, better: str = 'higher', unquantized: bool = False) -> Callable[[Metric], Metric]:
-    """Mark a registered metric for the model, which looks for attributes of these names.
+def metric_info(*, better: str = 'higher', unquantized: bool = False) -> Callable[[Metric], Metric]:
+    """Decorate a registered metric with facts about it, as attributes of these names.
 
     Args:
-        better: ``'higher'`` or ``'lower'``: which of two figures is the better one.
+        better: ``'higher'`` or ``'lower'``: which of two values is the better one.
         unquantized: Whether the metric is to see the floating point output of the network, as float32 in [0, 1], and
-            not the 8 bits of a picture file.
+            not the 8 bits of an image file.
     """
 
     def mark(metric: Metric) -> Metric:
-        metric.better, metric.unquantized = better, unquantized
+        vars(metric).update(better=better, unquantized=unquantized)
         return metric
 
     return mark
@@ -32,6 +32,10 @@ def declare(*, better: str = 'higher', unquantized: bool = False) -> Callable[[M
 
 def as_rgb(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Bring two images from BasicSR's form into that of our functions.
+
+    >>> black, white = np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 255, np.uint8)
+    >>> [image.max().item() for image in as_rgb(black, white)]
+    [0.0, 1.0]
 
     Args:
         img: Restored image, (H, W, 3) in BGR order or (H, W): uint8 in [0, 255] or floating point in [0, 1].
@@ -48,12 +52,14 @@ def as_rgb(img: np.ndarray, img2: np.ndarray, crop_border: int = 0) -> tuple[np.
     if not 0 <= 2 * crop_border < min(img.shape[:2]):
         raise ValueError(f'crop_border: {crop_border} leaves nothing of {img.shape[1]} x {img.shape[0]} pixels')
     inner = slice(crop_border, -crop_border or None)
-    return tuple(_to_float(image)[inner, inner, ::-1] for image in (img, img2))
+    return _to_float(img)[inner, inner, ::-1], _to_float(img2)[inner, inner, ::-1]
 
 
 def _to_float(image: np.ndarray) -> np.ndarray:
     image = np.atleast_3d(image)
-    return image / 255.0 if image.dtype == np.uint8 else image.astype(np.float64)
+    if image.dtype == np.uint8:
+        return image / 255.0
+    return image.astype(np.float64)
 
 
 def require_equal_shapes(restored: np.ndarray, sharp: np.ndarray) -> None:

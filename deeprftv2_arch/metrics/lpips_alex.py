@@ -1,11 +1,11 @@
-"""LPIPS: how different two images look to a network trained to recognise things."""
+"""LPIPS: the distance of two images in the features of a network trained to recognise things."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import logging
-import re
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint
-from deeprftv2_arch.metrics.info import as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes
 from deeprftv2_arch.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,15 +44,18 @@ def lpips_alex(restored: np.ndarray, sharp: np.ndarray, trunk: str | Path | None
     require_equal_shapes(restored, sharp)
     if restored.ndim != 3 or restored.shape[2] != 3:
         raise ValueError(f'expected an image (H, W, 3), got {restored.shape}')
-    x, y = (
-        torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None] for image in (restored, sharp)
-    )
+    network = load_network(None if trunk is None else Path(trunk))
     with torch.no_grad():
-        return load_network(None if trunk is None else Path(trunk))(x, y, normalize=True).item()
+        return network(_to_batch(restored), _to_batch(sharp), normalize=True).item()
+
+
+def _to_batch(image: np.ndarray) -> torch.Tensor:
+    """Turn (H, W, 3) into float32 (1, 3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
 
 
 @METRIC_REGISTRY.register()
-@declare(better='lower', unquantized=True)
+@metric_info(better='lower', unquantized=True)
 def calculate_lpips(
     img: np.ndarray, img2: np.ndarray, trunk: str | None = None, crop_border: int = 0, better: str = 'lower'
 ) -> float:
@@ -107,7 +110,8 @@ def _read_trunk(file: Path) -> dict[str, torch.Tensor]:
     expected = {'features.0.weight': (64, 3, 11, 11), 'features.10.weight': (256, 256, 3, 3)}
     if any(getattr(weights.get(key), 'shape', None) != shape for key, shape in expected.items()):
         raise UserError(f'trunk: {file} holds no weights of AlexNet. Expected the file at {_published_trunk()}.')
-    prefix = re.search(r'-([0-9a-f]{8,})\.pth$', _published_trunk())[1]
+    name, _ = os.path.splitext(_published_trunk())
+    prefix = name.rpartition('-')[2]  # of the checksum, as in all files of torchvision
     if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(prefix):
-        _logger.warning('%s is not the AlexNet that LPIPS was published with; its figures cannot be compared.', file)
+        _logger.warning('%s is not the AlexNet that LPIPS was published with; its values cannot be compared.', file)
     return weights

@@ -7,11 +7,15 @@ import math
 import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.metrics.info import as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes
 
 
 def psnr(restored: np.ndarray, sharp: np.ndarray) -> float:
-    """Peak signal-to-noise ratio, 10 log10(1 / MSE), over all pixels and channels.
+    """Compute the peak signal-to-noise ratio, 10 log10(1 / MSE), over all pixels and channels.
+
+    >>> sharp = np.full((4, 4, 3), 0.5)
+    >>> round(psnr(sharp + 1 / 255, sharp), 4)
+    48.1308
 
     Args:
         restored: Floating point image in [0, 1], any shape.
@@ -32,14 +36,17 @@ def psnr(restored: np.ndarray, sharp: np.ndarray) -> float:
 
 
 def mean_absolute_error(restored: np.ndarray, sharp: np.ndarray) -> float:
-    """Mean of the absolute difference over all pixels and channels.
+    """Compute the mean of the absolute difference over all pixels and channels.
+
+    >>> mean_absolute_error(np.full((4, 4, 3), 0.75), np.full((4, 4, 3), 0.5))
+    0.25
 
     Args:
         restored: Floating point image in [0, 1], any shape.
         sharp: Image of the same shape.
 
     Returns:
-        A part of the range, in [0, 1]; 0 for equal images.
+        A number in [0, 1]; 0 for equal images.
 
     Raises:
         ValueError: If the shapes differ.
@@ -51,7 +58,7 @@ def mean_absolute_error(restored: np.ndarray, sharp: np.ndarray) -> float:
 
 
 @METRIC_REGISTRY.register()
-@declare(unquantized=True)
+@metric_info(unquantized=True)
 def calculate_psnr_float(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'higher') -> float:
     """:func:`psnr` of two images in BasicSR's form, see :func:`~deeprftv2_arch.metrics.info.as_rgb`.
 
@@ -61,7 +68,7 @@ def calculate_psnr_float(img: np.ndarray, img2: np.ndarray, crop_border: int = 0
 
 
 @METRIC_REGISTRY.register()
-@declare(better='lower', unquantized=True)
+@metric_info(better='lower', unquantized=True)
 def calculate_mae(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'lower') -> float:
     """:func:`mean_absolute_error` of two images in BasicSR's form."""
     return mean_absolute_error(*as_rgb(img, img2, crop_border))

@@ -11,18 +11,20 @@ import cv2
 import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.metrics.info import MetricWarning, as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.metrics.info import MetricWarning, as_rgb, metric_info, require_equal_shapes
 
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 0)
 _SSIM_BORDER = 5
+_ECC_SMOOTHING = 5
+"""Side of the Gaussian filter before the alignment, OpenCV's default."""
 
 
 class Aligned(NamedTuple):
     """A restored image in the place and brightness of its sharp one.
 
     Attributes:
-        restored: float32 (H, W, 3), warped; 0 where ``mask`` is.
-        sharp: float32 (H, W, 3); 0 where ``mask`` is.
+        restored: float32 (H, W, 3), warped; 0 where ``mask`` is 0.
+        sharp: float32 (H, W, 3); 0 where ``mask`` is 0.
         mask: float32 (H, W, 3), 1 where the warped image is known, else 0.
         converged: False if no alignment was found; then nothing is warped and the mask is 1 everywhere.
     """
@@ -52,15 +54,17 @@ def align(restored: np.ndarray, sharp: np.ndarray) -> Aligned:
     require_equal_shapes(restored, sharp)
     if restored.ndim != 3 or restored.shape[2] != 3:
         raise ValueError(f'expected an image (H, W, 3), got {restored.shape}')
-    x, z = (np.ascontiguousarray(image, np.float32) for image in (sharp, restored))
+    x, z = np.ascontiguousarray(sharp, np.float32), np.ascontiguousarray(restored, np.float32)
     energy = np.sum(z * z, dtype=np.float64)
     if energy > 0:
         z = z * np.float32(np.sum(x * z, dtype=np.float64) / energy)
     ones = np.ones_like(x)
-    grey_x, grey_z = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (x, z))
+    grey_x, grey_z = cv2.cvtColor(x, cv2.COLOR_RGB2GRAY), cv2.cvtColor(z, cv2.COLOR_RGB2GRAY)
+    no_warp = np.eye(3, dtype=np.float32)
+    everywhere = np.full(grey_x.shape, 255, np.uint8)
     try:
         _, warp = cv2.findTransformECC(
-            grey_x, grey_z, np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, _STOP, inputMask=None, gaussFiltSize=5
+            grey_x, grey_z, no_warp, cv2.MOTION_HOMOGRAPHY, _STOP, everywhere, _ECC_SMOOTHING
         )
     except cv2.error:
         return Aligned(z, x, ones, converged=False)
@@ -73,7 +77,7 @@ def align(restored: np.ndarray, sharp: np.ndarray) -> Aligned:
 
 
 def aligned_psnr(pair: Aligned) -> float:
-    """PSNR in decibels over the part that the warped image covers; infinite for equal images.
+    """Compute PSNR in decibels over the part that the warped image covers; infinite for equal images.
 
     Source: as :func:`align`.
     """
@@ -82,7 +86,7 @@ def aligned_psnr(pair: Aligned) -> float:
 
 
 def aligned_ssim(pair: Aligned) -> float:
-    """Structural similarity per channel over the covered part, with a Gaussian window of 11 x 11 and sigma 1.5.
+    """Compute structural similarity per channel over the covered part, with a Gaussian window of 11 x 11 and sigma 1.5.
 
     5 pixels at every edge are left out.
 
@@ -105,7 +109,7 @@ def aligned_ssim(pair: Aligned) -> float:
 
 
 @METRIC_REGISTRY.register()
-@declare()
+@metric_info()
 def calculate_psnr_aligned(img: np.ndarray, img2: np.ndarray, better: str = 'higher') -> float:
     """:func:`aligned_psnr` of two images in BasicSR's form, aligned first.
 
@@ -115,7 +119,7 @@ def calculate_psnr_aligned(img: np.ndarray, img2: np.ndarray, better: str = 'hig
 
 
 @METRIC_REGISTRY.register()
-@declare()
+@metric_info()
 def calculate_ssim_aligned(img: np.ndarray, img2: np.ndarray, better: str = 'higher') -> float:
     """:func:`aligned_ssim` of two images in BasicSR's form, aligned first; warns as `calculate_psnr_aligned`."""
     return aligned_ssim(_align_images(img, img2))
@@ -132,4 +136,6 @@ def _align_images(img: np.ndarray, img2: np.ndarray) -> Aligned:
 @functools.lru_cache(maxsize=1)
 def _align_bytes(restored: bytes, sharp: bytes, shape: tuple[int, ...], dtype: str) -> Aligned:
     """Align once for both metrics; it takes seconds."""
-    return align(*as_rgb(*(np.frombuffer(image, dtype).reshape(shape) for image in (restored, sharp))))
+    img = np.frombuffer(restored, dtype).reshape(shape)
+    img2 = np.frombuffer(sharp, dtype).reshape(shape)
+    return align(*as_rgb(img, img2))

@@ -10,14 +10,20 @@ import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 from scipy.ndimage import correlate1d
 
-from deeprftv2_arch.metrics.info import as_rgb, declare, require_equal_shapes
+from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes
 
 _WINDOW = cv2.getGaussianKernel(11, 1.5).ravel()
 _C1, _C2 = 0.01**2, 0.03**2
 
 
 def ssim_3d(restored: np.ndarray, sharp: np.ndarray) -> float:
-    """Structural similarity of two colour images taken as volumes of height, width and channel.
+    """Compute the structural similarity of two colour images taken as volumes of height, width and channel.
+
+    >>> flat = np.full((16, 16, 3), 0.5)
+    >>> round(ssim_3d(flat, flat), 6)  # equal images
+    1.0
+    >>> round(ssim_3d(flat / 2, flat), 4)  # the same structure, darker: (2ab + C) / (a² + b² + C)
+    0.8001
 
     MATLAB's ``ssim(A, B)`` on RGB images: one Gaussian window of 11 x 11 x 11 with sigma 1.5, so that channels are
     averaged with their neighbours, edges replicated, nothing cropped, mean over the whole map. It lies well above the
@@ -53,7 +59,7 @@ def ssim_3d(restored: np.ndarray, sharp: np.ndarray) -> float:
 
 
 def ssim_uniform(restored: np.ndarray, sharp: np.ndarray) -> float:
-    """Structural similarity per channel in uniform windows of 7 x 7: scikit-image's defaults.
+    """Compute structural similarity per channel in uniform windows of 7 x 7: scikit-image's defaults.
 
     Args:
         restored: Floating point (H, W, C) in [0, 1], at least 7 pixels high and wide.
@@ -76,14 +82,14 @@ def ssim_uniform(restored: np.ndarray, sharp: np.ndarray) -> float:
 
 
 @METRIC_REGISTRY.register()
-@declare()
+@metric_info()
 def calculate_ssim_3d(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'higher') -> float:
     """:func:`ssim_3d` of two images in BasicSR's form, see :func:`~deeprftv2_arch.metrics.info.as_rgb`."""
     return ssim_3d(*as_rgb(img, img2, crop_border))
 
 
 @METRIC_REGISTRY.register()
-@declare(unquantized=True)
+@metric_info(unquantized=True)
 def calculate_ssim_uniform(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, better: str = 'higher') -> float:
     """:func:`ssim_uniform` of two images in BasicSR's form."""
     return ssim_uniform(*as_rgb(img, img2, crop_border))

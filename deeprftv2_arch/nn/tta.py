@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -34,11 +35,15 @@ def self_ensemble(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         run: Takes (N, C, H, W) and also (N, C, W, H) maps, and returns maps of proportional size.
         x: (N, C, H, W).
     """
-    total: Tensor | None = None
-    for transposed in (False, True):
-        for flips in ((), (-2,), (-1,), (-2, -1)):
-            turned = x.transpose(-2, -1) if transposed else x
-            result = run(turned.flip(flips)).flip(flips)
-            result = result.transpose(-2, -1) if transposed else result
-            total = result.contiguous() if total is None else total.add_(result)
+
+    def restore(transposed: bool, flips: tuple[int, ...]) -> Tensor:
+        turned = x.transpose(-2, -1) if transposed else x
+        result = run(turned.flip(flips)).flip(flips)
+        return result.transpose(-2, -1) if transposed else result
+
+    flips: tuple[tuple[int, ...], ...] = (), (-2,), (-1,), (-2, -1)
+    first, *others = itertools.product((False, True), flips)
+    total = restore(*first).contiguous()
+    for view in others:
+        total.add_(restore(*view))
     return total / 8

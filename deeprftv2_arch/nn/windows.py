@@ -85,6 +85,8 @@ class Windows:
                 rows, columns = self._weights(height, part), self._weights(width, part)
             row, column = divmod(index, len(columns))
             merged[..., y, x] += part * (rows[row][:, None] * columns[column])
+        if merged is None:
+            raise ValueError(f'there are no windows to join to maps of {height} x {width} pixels')
         return merged
 
     def slices(self, height: int, width: int) -> list[tuple[slice, slice]]:

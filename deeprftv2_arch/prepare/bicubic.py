@@ -2,8 +2,8 @@
 
 BasicSR has this function for floating point images. Of 8-bit images, which the benchmarks were made of, MATLAB
 rounds and clips the result of the first direction too, so that every seventh value differs by one level and values
-beside strong edges by several. With that, and with border pixels repeated, the low-resolution images of Set5 that go
-round with SelfExSR come out of its high-resolution ones to the last bit.
+beside strong edges by several. With that, and with border pixels repeated, the low-resolution images of Set5 that are
+distributed with SelfExSR come out of its high-resolution ones to the last bit.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from deeprftv2_arch.data.errors import DataError
-from deeprftv2_arch.data.image_file import decode_image
-from deeprftv2_arch.prepare.image_io import png_header, read_bytes
+from deeprftv2_arch.data.image_file import decode_image, read_image_file
+from deeprftv2_arch.prepare.image_io import png_header
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -30,7 +30,7 @@ def read_rgb(path: Path) -> np.ndarray:
     header = png_header(path)
     if header and header.has_alpha:
         raise DataError(f'{path}: has an alpha channel, expected an opaque image. Take the original image.')
-    image = decode_image(read_bytes(path), str(path))
+    image = decode_image(read_image_file(path), str(path))
     if image.dtype != np.uint8:
         raise DataError(f'{path}: pixels of type {image.dtype}, expected 8 bits. Take the original image.')
     return image
@@ -60,7 +60,7 @@ def downsample(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _weights(length: int, scale: int) -> sparse.csr_matrix:
-    """The matrix (length / scale, length) of one direction: Keys' cubic kernel (a = -1/2), widened by ``scale``."""
+    """Return the matrix (length / scale, length) of one axis: Keys' cubic kernel (a = -1/2), widened by ``scale``."""
     centre = (np.arange(length // scale) + 0.5) * scale - 0.5
     taps = np.floor(centre - 2 * scale)[:, None] + np.arange(4 * scale + 2)
     x = np.abs(centre[:, None] - taps) / scale

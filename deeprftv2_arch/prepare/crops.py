@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import itertools
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from deeprftv2_arch.nn.windows import window_starts
+
 _KERNEL_SIZES = (3, 7, 11, 15)
-"""Of the Sobel filters in the published selection of DPDD's crops."""
+"""Sides of the Sobel filters in the published selection of DPDD's crops."""
 
 
-class Crops(NamedTuple):
-    """How crops are cut.
+@dataclass(frozen=True)
+class Crops:
+    """The grid of crops of an image.
 
     Attributes:
         size: Side of a crop in pixels.
@@ -25,29 +29,31 @@ class Crops(NamedTuple):
     drop: float = 0.0
 
     def count(self, height: int, width: int) -> int:
-        """How many crops an image of this size gives."""
+        """Count the crops of an image of this size."""
         total = len(windows(height, width, self.size, self.step))
         return total - int(self.drop * total)
 
 
 def windows(height: int, width: int, size: int, step: int) -> list[tuple[int, int]]:
-    """Top and left of each window, row by row.
+    """List top and left of each window, row by row.
+
+    The last window of a row or column ends at the border.
+
+    >>> windows(4, 7, size=4, step=2)
+    [(0, 0), (0, 2), (0, 3)]
 
     Raises:
         ValueError: If the image is smaller than a window.
     """
     if min(height, width) < size:
         raise ValueError(f'{width} x {height} pixels are smaller than a crop of {size} x {size}')
-    return [(top, left) for top in _starts(height, size, step) for left in _starts(width, size, step)]
-
-
-def _starts(length: int, size: int, step: int) -> list[int]:
-    starts = list(range(0, length - size + 1, step))
-    return starts if starts[-1] == length - size else [*starts, length - size]
+    tops = window_starts(height, size, overlap=size - step)
+    lefts = window_starts(width, size, overlap=size - step)
+    return list(itertools.product(tops, lefts))
 
 
 def chosen_windows(sharp: np.ndarray, crops: Crops) -> list[tuple[int, int]]:
-    """The windows of an image that are kept.
+    """List the windows of an image that are kept.
 
     With ``drop`` this is the selection published with DPDD (Abuolaim and Brown, ECCV 2020) and used since: for Sobel
     filters of four sizes the gradient's length is summed over each window of the sharp image, each of the four sums is
@@ -63,13 +69,16 @@ def chosen_windows(sharp: np.ndarray, crops: Crops) -> list[tuple[int, int]]:
     height, width = sharp.shape[:2]
     grid = windows(height, width, crops.size, crops.step)
     dropped = int(crops.drop * len(grid))
-    if not dropped:
+    if dropped == 0:
         return grid
     gray = cv2.cvtColor(sharp, cv2.COLOR_BGR2GRAY)
     detail = np.ones(len(grid))
     for kernel_size in _KERNEL_SIZES:
-        patches = (gray[top : top + crops.size, left : left + crops.size] for top, left in grid)
-        detail *= _stretch(np.array([_gradient_sum(patch, kernel_size) for patch in patches]))
+        sums = []
+        for top, left in grid:
+            patch = gray[top : top + crops.size, left : left + crops.size]
+            sums.append(_gradient_sum(patch, kernel_size))
+        detail *= _stretch(np.array(sums))
     kept = np.sort(np.argsort(detail, kind='stable')[dropped:])
     return [grid[index] for index in kept]
 
@@ -82,4 +91,6 @@ def _gradient_sum(patch: np.ndarray, kernel_size: int) -> float:
 
 def _stretch(values: np.ndarray) -> np.ndarray:
     span = np.ptp(values)
-    return (values - values.min()) / span if span else np.ones_like(values)
+    if span == 0:
+        return np.ones_like(values)
+    return (values - values.min()) / span

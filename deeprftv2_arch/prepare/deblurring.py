@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from deeprftv2_arch.config.known_sets import KNOWN_SETS
@@ -15,11 +14,21 @@ from deeprftv2_arch.prepare.pair_job import PairItem, prepare_pair
 from deeprftv2_arch.prepare.plan import Pair, Plan
 from deeprftv2_arch.utils.errors import UserError
 
-Find = Callable[[Path, str], tuple[str, list[Pair]]]
+Find = Callable[..., tuple[str, list[Pair]]]
+"""Takes the download and a part, and, by keyword, list files; returns the layout and the pairs."""
+
+_FOR_ONE_SET = {
+    'bit_depth': 'dpdd',
+    'pairs': 'dpdd',
+    'indoor_list': 'dpdd',
+    'outdoor_list': 'dpdd',
+    'lists': 'realblur',
+}
+"""Arguments that only one set, or the sets of that beginning, know."""
 
 
 class DeblurringSet(NamedTuple):
-    """How the module of a set is used.
+    """A deblurring set that can be prepared.
 
     Attributes:
         find: Gives layout and pairs of a part.
@@ -50,30 +59,30 @@ def plan_deblurring(args: Namespace) -> Plan:
     """
     chosen, known = SETS[args.name], KNOWN_SETS[args.name]
     _check_arguments(args, chosen)
-    extra = {}
-    if args.lists:
-        extra['lists'] = args.lists
-    if args.pairs:
-        extra['pairs_file'] = args.pairs
     parts = args.parts or chosen.parts
-    found = {part: chosen.find(args.source, part, **extra) for part in parts}
+    found = {part: _find(args, chosen, part) for part in parts}
     bit_depth = args.bit_depth or 8
     # Crops that an earlier run made are kept up to date with their images.
-    crops = chosen.crops if args.crops or (args.out / 'train' / 'sharp_crops').is_dir() else None
-    items = [
-        PairItem(
-            pair,
-            part,
-            bit_depth=bit_depth,
-            convert=args.name == 'dpdd',
-            link=args.link,
-            crops=crops if part == 'train' else None,
-            size=None if args.allow_incomplete else known.size,
-            likeness=layout.endswith('by order'),
-        )
-        for part, (layout, pairs) in found.items()
-        for pair in pairs
-    ]
+    cuts = args.crops or (args.out / 'train' / 'sharp_crops').is_dir()
+    crops = chosen.crops if cuts else None
+    items: list[PairItem] = []
+    lmdb_folders = []
+    for part, (layout, pairs) in found.items():
+        part_crops = crops if part == 'train' else None
+        suffix = '' if part_crops is None else '_crops'
+        lmdb_folders += [f'{part}/blur{suffix}', f'{part}/sharp{suffix}']
+        for pair in pairs:
+            item = PairItem(
+                pair,
+                part,
+                bit_depth=bit_depth,
+                convert=args.name == 'dpdd',
+                link=args.link,
+                crops=part_crops,
+                size=None if args.allow_incomplete else known.size,
+                thumbnails=layout.endswith('by order'),
+            )
+            items.append(item)
     texts = {}
     if args.name == 'dpdd' and 'test' in parts:
         texts = dpdd.scene_lists(found['test'][1], args.indoor_list, args.outdoor_list)
@@ -85,28 +94,33 @@ def plan_deblurring(args: Namespace) -> Plan:
         counts={part: (len(pairs), known.images[part]) for part, (_, pairs) in found.items()},
         options={'bit_depth': bit_depth},
         folders=tuple(parts),
-        lmdb_folders=[
-            f'{part}/{role}{"_crops" if crops and part == "train" else ""}'
-            for part in parts
-            for role in ('blur', 'sharp')
-        ],
+        lmdb_folders=lmdb_folders,
         texts=texts,
-        check_order=any(item.likeness for item in items),
+        check_order=any(item.thumbnails for item in items),
     )
 
 
+def _find(args: Namespace, chosen: DeblurringSet, part: str) -> tuple[str, list[Pair]]:
+    """Call the module of the set, with the list files that it alone knows of."""
+    lists = {}
+    if args.lists:
+        lists['lists'] = args.lists
+    if args.pairs:
+        lists['pairs_file'] = args.pairs
+    return chosen.find(args.source, part, **lists)
+
+
 def _check_arguments(args: Namespace, chosen: DeblurringSet) -> None:
-    wrong = [part for part in args.parts or () if part not in chosen.parts]
-    if wrong:
-        raise UserError(f'--parts {wrong[0]}: {args.name} has {", ".join(chosen.parts)}.')
+    for part in args.parts or ():
+        if part not in chosen.parts:
+            raise UserError(f'--parts {part}: {args.name} has {", ".join(chosen.parts)}.')
+    for option, name in _FOR_ONE_SET.items():
+        if getattr(args, option) and not args.name.startswith(name):
+            raise UserError(f'--{option.replace("_", "-")} is for {name} alone.')
     if args.crops and not chosen.crops:
         raise UserError(f'--crops: {args.name} is used whole by the published recipes. Leave --crops out.')
     if args.crops and args.parts and 'train' not in args.parts:
         raise UserError('--crops: only the train part is cut, which --parts leaves out.')
-    only = {'bit_depth': 'dpdd', 'pairs': 'dpdd', 'indoor_list': 'dpdd', 'outdoor_list': 'dpdd', 'lists': 'realblur'}
-    for option, name in only.items():
-        if getattr(args, option) and not args.name.startswith(name):
-            raise UserError(f'--{option.replace("_", "-")} is for {name} alone.')
     if (args.indoor_list or args.outdoor_list) and args.parts and 'test' not in args.parts:
         raise UserError('--indoor-list and --outdoor-list are about the test part, which --parts leaves out.')
     if args.link and args.name == 'dpdd' and args.bit_depth != 16:

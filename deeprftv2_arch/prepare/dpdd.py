@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from deeprftv2_arch.prepare.crops import Crops
-from deeprftv2_arch.prepare.layouts import (
-    flat_folders,
-    image_files,
-    pair_by_name,
-    read_list,
-    roots,
-    wrong_layout,
-)
+from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.natural_sort import natural
+from deeprftv2_arch.utils.list_file import read_list_file, read_numbered
+from deeprftv2_arch.utils.natural_sort import natural_sort_key
 
 PARTS = ('train', 'val', 'test')
 CROPS = Crops(size=512, step=204, drop=0.3)
@@ -51,11 +44,9 @@ def find(source: Path, part: str, *, pairs_file: Path | None = None) -> tuple[st
 
 
 def _paired(layout: str, blur_folder: Path, sharp_folder: Path, pairs_file: Path | None) -> tuple[str, list[Pair]]:
-    blur, sharp = (
-        sorted(image_files(folder), key=lambda file: natural(file.name)) for folder in (blur_folder, sharp_folder)
-    )
+    blur, sharp = _in_order(blur_folder), _in_order(sharp_folder)
     if pairs_file:
-        return layout, _listed(pairs_file, {f.name: f for f in blur}, {f.name: f for f in sharp})
+        return layout, _listed(pairs_file, blur, sharp)
     if {file.stem for file in blur} & {file.stem for file in sharp}:
         return layout, pair_by_name(blur, sharp, blur_folder.parent)
     if len(blur) != len(sharp):
@@ -66,29 +57,38 @@ def _paired(layout: str, blur_folder: Path, sharp_folder: Path, pairs_file: Path
     return f'{layout}, paired by order', [Pair(b.stem, b, s) for b, s in zip(blur, sharp, strict=True)]
 
 
-def _listed(file: Path, blur: dict[str, Path], sharp: dict[str, Path]) -> list[Pair]:
-    """Pairs by the lines of a file; lines about images of other parts are passed over."""
+def _in_order(folder: Path) -> list[Path]:
+    return sorted(image_files(folder), key=lambda file: natural_sort_key(file.name))
+
+
+def _listed(file: Path, blur_files: Sequence[Path], sharp_files: Sequence[Path]) -> list[Pair]:
+    """Pair images by the lines of a file; lines about images of other parts are passed over."""
+    blur = {path.name: path for path in blur_files}
+    sharp = {path.name: path for path in sharp_files}
+    unlisted = {*blur, *sharp}
     pairs = []
-    for number, line in enumerate(read_list(file).splitlines(), start=1):
+    for number, line in read_numbered(file).items():
         names = line.split()
-        if len(names) not in (0, 2):
+        if len(names) != 2:
             raise UserError(f'{file}, line {number}: expected a blurred and a sharp image, got {line!r}.')
-        if names and (names[0] in blur) != (names[1] in sharp):
-            absent = names[1] if names[0] in blur else names[0]
+        blurred, clear = names
+        if blurred not in blur and clear not in sharp:
+            continue
+        if blurred not in blur or clear not in sharp:
+            absent = clear if blurred in blur else blurred
             raise UserError(f'{file}, line {number}: there is no {absent} beside its partner.')
-        if names and names[0] in blur:
-            pairs.append(Pair(Path(names[0]).stem, blur[names[0]], sharp[names[1]]))
-    unlisted = sorted((blur.keys() - {p.blur.name for p in pairs}) | (sharp.keys() - {p.sharp.name for p in pairs}))
+        pairs.append(Pair(Path(blurred).stem, blur[blurred], sharp[clear]))
+        unlisted -= {blurred, clear}
     if unlisted:
-        raise UserError(f'{file} does not name {unlisted[0]}. Every image must stand in one line of it.')
+        raise UserError(f'{file} does not name {min(unlisted)}. Every image must stand in one line of it.')
     return pairs
 
 
 def scene_lists(pairs: list[Pair], indoor: Path | None, outdoor: Path | None) -> dict[str, str]:
-    """Lists of the indoor and the outdoor test images, from the lists that a user has.
+    """Compose lists of the indoor and the outdoor test images, from the lists that a user has.
 
     A list is a text file of names or of numbers, or a NumPy file of numbers. Numbers count from 1 through the sorted
-    names, as in the label files that go round with DPDD. Where one list is given, the other one is the rest.
+    names, as in the label files that are distributed with DPDD. Where one list is given, the other one is the rest.
 
     Returns:
         The text of each list file, a name in a line, by its path below the prepared folder; empty without lists.
@@ -96,35 +96,41 @@ def scene_lists(pairs: list[Pair], indoor: Path | None, outdoor: Path | None) ->
     Raises:
         UserError: If a list cannot be read, names what is not there, or if the two overlap or leave images out.
     """
-    if not indoor and not outdoor:
+    if indoor is None and outdoor is None:
         return {}
-    names = sorted((pair.name for pair in pairs), key=natural)
-    given = {place: set(_scenes(file, names)) for place, file in [('indoor', indoor), ('outdoor', outdoor)] if file}
-    inside = given.get('indoor', set(names) - given.get('outdoor', set()))
-    outside = given.get('outdoor', set(names) - inside)
-    if inside & outside or inside | outside != set(names):
-        odd = sorted((inside & outside) or (set(names) - inside - outside))
-        raise UserError(f'{indoor} and {outdoor} must share out the test images; {odd[0]} is in both or in neither.')
-    return {
-        f'test/{place}.txt': ''.join(f'{name}\n' for name in names if name in chosen)
-        for place, chosen in [('indoor', inside), ('outdoor', outside)]
-    }
+    names = sorted((pair.name for pair in pairs), key=natural_sort_key)
+    everything = set(names)
+    outside = None if outdoor is None else _scenes(outdoor, names)
+    inside = everything - (outside or set()) if indoor is None else _scenes(indoor, names)
+    if outside is None:
+        outside = everything - inside
+    odd = (inside & outside) | (everything - inside - outside)
+    if odd:
+        raise UserError(f'{indoor} and {outdoor} must share out the test images; {min(odd)} is in both or in neither.')
+    return {'test/indoor.txt': _as_lines(names, inside), 'test/outdoor.txt': _as_lines(names, outside)}
 
 
-def _scenes(file: Path, names: list[str]) -> list[str]:
-    if file.suffix == '.npy':
-        try:
-            entries = [str(int(number)) for number in np.load(file, allow_pickle=False).ravel()]
-        except (OSError, ValueError) as error:
-            raise UserError(f'{file}: cannot read the list: {error}.') from error
-    else:
-        entries = read_list(file).split()
+def _as_lines(names: Sequence[str], chosen: set[str]) -> str:
+    return ''.join(f'{name}\n' for name in names if name in chosen)
+
+
+def _scenes(file: Path, names: Sequence[str]) -> set[str]:
+    """Read a list of test images, by name or by number."""
+    entries = ' '.join(read_list_file(file)).split()
     by_name = {name: name for name in names}
     by_number = {str(number): name for number, name in enumerate(names, start=1)}
-    numbers = all(entry.isdecimal() for entry in entries) and not any(entry in by_name for entry in entries)
+    numbers = all(entry.isdecimal() and entry not in by_name for entry in entries)
     lookup = by_number if numbers else by_name
-    chosen = [lookup.get(Path(entry).stem) for entry in entries]
-    if not entries or None in chosen:
-        what = repr(entries[chosen.index(None)]) if entries else 'nothing'
-        raise UserError(f'{file}: {what} is neither the name of a test image nor a number from 1 to {len(names)}.')
+    chosen = set()
+    for entry in entries:
+        name = lookup.get(Path(entry).stem)
+        if name is None:
+            raise _unknown_scene(file, repr(entry), names)
+        chosen.add(name)
+    if not chosen:
+        raise _unknown_scene(file, 'nothing', names)
     return chosen
+
+
+def _unknown_scene(file: Path, entry: str, names: Sequence[str]) -> UserError:
+    return UserError(f'{file}: {entry} is neither the name of a test image nor a number from 1 to {len(names)}.')

@@ -1,4 +1,4 @@
-"""Which folders a prepared set has, and how many pairs of which sizes belong in them."""
+"""Folders that a prepared set has, and how many pairs of which sizes belong in them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import NamedTuple
 
 from deeprftv2_arch.config.known_sets import KNOWN_SETS, SR_BENCHMARK
 from deeprftv2_arch.prepare.deblurring import SETS
+from deeprftv2_arch.prepare.sub_images import SIZE as SUB_IMAGE
 from deeprftv2_arch.utils.errors import UserError
 
 SCALES = (2, 3, 4)
-"""Of super-resolution."""
+"""Scales of super-resolution."""
 
 
 class PairedFolders(NamedTuple):
     """Two folders whose images belong together by name.
 
     Attributes:
-        degraded, good: Paths below the root of the set; each may be an LMDB of that name and ``.lmdb`` instead.
-        scale: Pixels of the good image for one of the degraded one, along each side.
+        lq: Path of the blurred or low-resolution images below the root; may be an LMDB of that name and ``.lmdb``.
+        gt: Path of the sharp or high-resolution images, likewise.
+        scale: Pixels of the gt image for one of the lq image, along each side.
         pairs: How many there should be, or None if that is not known.
-        size: Height and width that all good images have, or None.
+        size: Height and width that all gt images have, or None.
         whole: Whether they are whole images, whose order can be judged by their looks.
     """
 
-    degraded: str
-    good: str
+    lq: str
+    gt: str
     scale: int = 1
     pairs: int | None = None
     size: tuple[int, int] | None = None
@@ -34,7 +36,7 @@ class PairedFolders(NamedTuple):
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """The parts of a set that can be asked for one by one: train, val, test; or the sets of the benchmark."""
+    """List the parts of a set that can be asked for one by one: train, val, test; or the sets of the benchmark."""
     return SR_BENCHMARK if name == 'srbench' else tuple(KNOWN_SETS[name].images)
 
 
@@ -52,14 +54,19 @@ def expected_folders(name: str, root: Path, parts: Sequence[str]) -> list[Paired
     for part in parts:
         if part not in parts_of(name):
             raise UserError(f'--parts {part}: {name} has {", ".join(parts_of(name))}.')
+    folders: list[PairedFolders] = []
     if name == 'srbench':
-        folders = [KNOWN_SETS[part].folder.rpartition('/')[2] + '/' for part in parts]
-        return [f for part, top in zip(parts, folders, strict=True) for f in _benchmark_folders(part, root, top)]
-    if name in SR_BENCHMARK:
-        return _benchmark_folders(name, root, '')
-    if name in SETS:
-        return [folders for part in parts for folders in _deblurring_folders(name, root, part)]
-    return _sub_image_folders(name, root)
+        for part in parts:
+            top = KNOWN_SETS[part].folder.rpartition('/')[2]
+            folders += _benchmark_folders(part, root, f'{top}/')
+    elif name in SR_BENCHMARK:
+        folders += _benchmark_folders(name, root, '')
+    elif name in SETS:
+        for part in parts:
+            folders += _deblurring_folders(name, root, part)
+    else:
+        folders += _sub_image_folders(name, root)
+    return folders
 
 
 def exists(root: Path, folder: str) -> bool:
@@ -69,24 +76,39 @@ def exists(root: Path, folder: str) -> bool:
 
 def _deblurring_folders(name: str, root: Path, part: str) -> list[PairedFolders]:
     known = KNOWN_SETS[name]
-    found = [PairedFolders(f'{part}/blur', f'{part}/sharp', 1, known.images[part], known.size)]
-    if exists(root, f'{part}/blur_crops') or exists(root, f'{part}/sharp_crops'):
-        cut = SETS[name].crops
-        crops, size = (known.train_crops, (cut.size, cut.size)) if cut else (None, None)
-        found.append(PairedFolders(f'{part}/blur_crops', f'{part}/sharp_crops', 1, crops, size, whole=False))
+    found = [PairedFolders(f'{part}/blur', f'{part}/sharp', pairs=known.images[part], size=known.size)]
+    blur, sharp = f'{part}/blur_crops', f'{part}/sharp_crops'
+    if exists(root, blur) or exists(root, sharp):
+        crops = SETS[name].crops
+        if crops is None:
+            found.append(PairedFolders(blur, sharp, whole=False))
+        else:
+            size = (crops.size, crops.size)
+            found.append(PairedFolders(blur, sharp, pairs=known.train_crops, size=size, whole=False))
     return found
 
 
 def _benchmark_folders(name: str, root: Path, top: str) -> list[PairedFolders]:
-    scales = [scale for scale in SCALES if exists(root, f'{top}LR/x{scale}')] or SCALES
     images = KNOWN_SETS[name].images['test']
+    scales = _prepared_scales(root, f'{top}LR/x{{}}')
     return [PairedFolders(f'{top}LR/x{scale}', f'{top}HR/x{scale}', scale, images) for scale in scales]
 
 
 def _sub_image_folders(name: str, root: Path) -> list[PairedFolders]:
-    scales = [scale for scale in SCALES if exists(root, f'train/LRx{scale}_sub')] or SCALES
-    crops = KNOWN_SETS[name].train_crops
-    return [
-        PairedFolders(f'train/LRx{scale}_sub', 'train/HR_sub', scale, crops, (480, 480), whole=False)
-        for scale in scales
-    ]
+    found = []
+    for scale in _prepared_scales(root, 'train/LRx{}_sub'):
+        folders = PairedFolders(
+            f'train/LRx{scale}_sub',
+            'train/HR_sub',
+            scale,
+            pairs=KNOWN_SETS[name].train_crops,
+            size=(SUB_IMAGE, SUB_IMAGE),
+            whole=False,
+        )
+        found.append(folders)
+    return found
+
+
+def _prepared_scales(root: Path, folder: str) -> Sequence[int]:
+    """List the scales that a folder is there for, or all scales if it is there for none."""
+    return [scale for scale in SCALES if exists(root, folder.format(scale))] or SCALES

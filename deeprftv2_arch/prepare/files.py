@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from deeprftv2_arch.prepare.plan import Place
+from deeprftv2_arch.prepare.plan import OutputDirs
 
 _SECOND_NS = 1_000_000_000
 
@@ -22,7 +22,8 @@ def is_current(target: Path, source: Path) -> bool:
         return False
     # Some file systems keep fractions of a second to a few digits, others not at all and count in twos (FAT).
     whole_seconds = made % _SECOND_NS == 0 and changed % _SECOND_NS != 0
-    return abs(made - changed) < (2 * _SECOND_NS if whole_seconds else _SECOND_NS // 1000)
+    tolerance = 2 * _SECOND_NS if whole_seconds else _SECOND_NS // 1000
+    return abs(made - changed) < tolerance
 
 
 def is_current_copy(target: Path, source: Path, link: str | None) -> bool:
@@ -34,16 +35,16 @@ def is_current_copy(target: Path, source: Path, link: str | None) -> bool:
     return target.stat().st_size == source.stat().st_size and not target.samefile(source)
 
 
-def write_file(place: Place, file: str, source: Path, write: Callable[[Path], None]) -> None:
-    """Make a file beside its place and move it there when it is finished, with the time of its source.
+def write_file(dirs: OutputDirs, file: str, source: Path, write: Callable[[Path], None]) -> None:
+    """Make a file in the scratch folder and move it to its own when it is finished, with the time of its source.
 
     Args:
-        place: Where ``file`` belongs.
-        file: Path below ``place.out``.
+        dirs: Folders for the finished and for the unfinished file.
+        file: Path below ``dirs.out``.
         source: The file it is made of.
         write: Writes the content to the path that it is given.
     """
-    target, unfinished = place.out / file, place.scratch / file.replace('/', '%')
+    target, unfinished = dirs.out / file, dirs.scratch / file.replace('/', '%')
     unfinished.unlink(missing_ok=True)
     write(unfinished)
     if not unfinished.samefile(source):
@@ -54,7 +55,7 @@ def write_file(place: Place, file: str, source: Path, write: Callable[[Path], No
 
 
 def copy_or_link(source: Path, link: str | None) -> Callable[[Path], None]:
-    """The ``write`` of :func:`write_file` that copies ``source`` or links to it."""
+    """Return the ``write`` of :func:`write_file` that copies ``source`` or links to it."""
     source = source.resolve()
 
     def write(target: Path) -> None:

@@ -1,7 +1,7 @@
 """GoPro (GOPRO_Large; Nah et al., CVPR 2017): frames of 33 sequences, one folder for each.
 
-Of the two versions of the blurred images the linear one, ``blur``, is taken. The published figures of this line of work
-are for it; ``blur_gamma`` is another problem.
+Of the two versions of the blurred images the linear one, ``blur``, is taken. The published metric values of this line
+of work are for it; ``blur_gamma`` is another problem.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeprftv2_arch.prepare.crops import Crops
-from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, sub_folders, wrong_layout
+from deeprftv2_arch.prepare.layouts import flat_folders, pair_folders, roots, sub_folders, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
 
@@ -32,10 +32,13 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
     for root in roots(source):
         sequences = [folder for folder in sub_folders(root / part) if (folder / 'sharp').is_dir()]
         if sequences:
-            return 'original', [pair for sequence in sequences for pair in _pairs_of(sequence)]
+            pairs = []
+            for sequence in sequences:
+                pairs += _pairs_of(sequence)
+            return 'original', pairs
     folders = flat_folders(source, part, ('GoPro', 'GOPRO', 'GOPRO_Large'))
     if folders:
-        return 'flat', pair_by_name(*map(image_files, folders), where=folders[0].parent)
+        return 'flat', pair_folders(*folders)
     _refuse_gamma(source / part)
     raise wrong_layout(source, 'GoPro', part, [layout.format(part=part) for layout in LAYOUTS])
 
@@ -44,13 +47,13 @@ def _pairs_of(sequence: Path) -> list[Pair]:
     _refuse_gamma(sequence)
     if not (sequence / 'blur').is_dir():
         raise UserError(f'{sequence} has no folder blur. Complete the download.')
-    pairs = pair_by_name(image_files(sequence / 'blur'), image_files(sequence / 'sharp'), sequence)
+    pairs = pair_folders(sequence / 'blur', sequence / 'sharp')
     return [pair._replace(name=f'{sequence.name}-{pair.name}') for pair in pairs]
 
 
 def _refuse_gamma(folder: Path) -> None:
     if (folder / 'blur_gamma').is_dir() and not (folder / 'blur').is_dir():
         raise UserError(
-            f'{folder} has blur_gamma and no blur. The published figures are for blur, the average of linear frames '
+            f'{folder} has blur_gamma and no blur. The published values are for blur, the average of linear frames '
             'without the gamma curve. Unpack the whole of GOPRO_Large.'
         )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, sub_folders, wrong_layout
+from deeprftv2_arch.prepare.layouts import (
+    flat_folders,
+    image_files,
+    pair_by_name,
+    pair_folders,
+    roots,
+    sub_folders,
+    wrong_layout,
+)
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
 
@@ -28,19 +36,21 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
             return 'original', _pairs_of(root)
     folders = flat_folders(source, part, ('HIDE', 'HIDE_dataset'))
     if folders:
-        return 'flat', pair_by_name(*map(image_files, folders), where=folders[0].parent)
+        return 'flat', pair_folders(*folders)
     raise wrong_layout(source, 'HIDE', part, LAYOUTS)
 
 
 def _pairs_of(root: Path) -> list[Pair]:
     folders = sub_folders(root / 'test')
-    missing = [half for half in _HALVES if not any(half in folder.name for folder in folders)]
-    if missing:
-        raise UserError(
-            f'{root / "test"} has no folder test-{missing[0]}: HIDE is scored on both halves together. Complete the '
-            'download.'
-        )
-    blurred = [file for folder in folders for file in image_files(folder)]
+    for half in _HALVES:
+        if not any(half in folder.name for folder in folders):
+            raise UserError(
+                f'{root / "test"} has no folder test-{half}: HIDE is scored on both halves together. Complete the '
+                'download.'
+            )
+    blurred = []
+    for folder in folders:
+        blurred += image_files(folder)
     stems = {file.stem for file in blurred}
     sharp = [file for file in image_files(root / 'GT') if file.stem in stems]
     without = sorted(stems - {file.stem for file in sharp})

@@ -1,4 +1,4 @@
-"""Bytes of image files: read whole, the header of a PNG file, and PNG files to be written."""
+"""PNG files: their header, read without the pixels, and their bytes, to be written."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from deeprftv2_arch.data.errors import DataError
+from deeprftv2_arch.data.image_file import PNG_SIGNATURE, read_image_file
 
 PNG_LEVEL = 3
 """Compression of the PNG files that are written: a third larger than the smallest, and many times faster to write."""
 
+_HEADER_BYTES = 26
+"""Signature, length and kind of the first chunk, width, height, depth and colour type."""
+
 
 class PngHeader(NamedTuple):
-    """What the first bytes of a PNG file say."""
+    """Size in pixels, bits per channel, and whether there is an alpha channel."""
 
     height: int
     width: int
@@ -26,35 +29,26 @@ class PngHeader(NamedTuple):
 
 
 def png_header(path: Path) -> PngHeader | None:
-    """Read the header of a PNG file; None for any other file.
+    """Read the header of a PNG file.
+
+    Returns:
+        The header, or None for any other file.
 
     Raises:
         DataError: If the file cannot be read.
     """
-    try:
-        with path.open('rb') as file:
-            head = file.read(26)
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the image: {error.strerror or error}.') from error
-    if not head.startswith(b'\x89PNG\r\n\x1a\n') or len(head) < 26:
+    head = read_image_file(path, _HEADER_BYTES)
+    if not head.startswith(PNG_SIGNATURE) or len(head) < _HEADER_BYTES:
         return None
-    width, height, bits, colour = struct.unpack('>IIBB', head[16:26])
+    width, height, bits, colour = struct.unpack('>IIBB', head[16:_HEADER_BYTES])
     return PngHeader(height, width, bits, has_alpha=bool(colour & 4))
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file whole.
-
-    Raises:
-        DataError: If it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f'{path}: cannot read the image: {error.strerror or error}.') from error
-
-
 def encode_png(image: np.ndarray) -> Callable[[Path], None]:
-    """The ``write`` of :func:`~deeprftv2_arch.prepare.files.write_file` for an image in BGR order."""
+    """Return the ``write`` of :func:`~deeprftv2_arch.prepare.files.write_file` for an image in BGR order."""
     data = cv2.imencode('.png', image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1].tobytes()
-    return lambda path: path.write_bytes(data) and None
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    return write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
@@ -16,28 +16,32 @@ FLAT_NAMES = (('blur', 'sharp'), ('input', 'target'), ('inputC', 'target'), ('in
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name; hidden files are no images.
+    """List the images of a folder, sorted by name; hidden files are no images.
 
     Raises:
         UserError: If the folder cannot be read.
     """
+    files = []
     try:
         with os.scandir(folder) as entries:
-            files = [Path(entry.path) for entry in entries if entry.is_file() and not entry.name.startswith('.')]
+            for entry in entries:
+                suffix = os.path.splitext(entry.name)[1].lower()
+                if suffix in IMAGE_SUFFIXES and not entry.name.startswith('.') and entry.is_file():
+                    files.append(Path(entry.path))
     except OSError as error:
         raise UserError(f'{folder}: cannot read the folder: {error.strerror or error}.') from error
-    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(files)
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted by name, without hidden ones; none if there is no such folder."""
+    """List the folders in a folder, sorted by name, without hidden ones; none if there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.'))
 
 
 def roots(source: Path) -> list[Path]:
-    """Where a layout may start: the given folder, or one folder below it, as archives tend to add one."""
+    """List where a layout may start: the given folder, or one folder below it, as archives tend to add one."""
     return [source, *sub_folders(source)]
 
 
@@ -55,19 +59,17 @@ def flat_folders(source: Path, part: str, aliases: Sequence[str]) -> tuple[Path,
     Raises:
         UserError: If there is more than one such pair of folders.
     """
-    bases = [
-        source / part,
-        *(source / part / alias for alias in aliases),
-        *(source / alias / part for alias in aliases),
-    ]
+    bases = [source / part]
+    for alias in aliases:
+        bases += [source / part / alias, source / alias / part]
     if part == 'test':
         bases += [source, *(source / alias for alias in aliases)]
-    found = [
-        (base / blur, base / sharp)
-        for base in dict.fromkeys(bases)
-        for blur, sharp in FLAT_NAMES
-        if (base / blur).is_dir() and (base / sharp).is_dir() and image_files(base / sharp)
-    ]
+    found = []
+    for base in dict.fromkeys(bases):
+        for blur, sharp in FLAT_NAMES:
+            both = (base / blur).is_dir() and (base / sharp).is_dir()
+            if both and image_files(base / sharp):
+                found.append((base / blur, base / sharp))
     if len(found) > 1:
         folders = ', '.join(str(blur) for blur, _ in found)
         raise UserError(
@@ -80,13 +82,19 @@ def _stem(file: Path) -> str:
     return file.stem
 
 
+def pair_folders(blur: Path, sharp: Path, name: Callable[[Path], str] = _stem) -> list[Pair]:
+    """Pair the images of two folders that lie beside each other, see :func:`pair_by_name`."""
+    return pair_by_name(image_files(blur), image_files(sharp), where=blur.parent, name=name)
+
+
 def pair_by_name(
     blur: Iterable[Path], sharp: Iterable[Path], where: Path, name: Callable[[Path], str] = _stem
 ) -> list[Pair]:
     """Pair files by name, by default without extension.
 
     Args:
-        blur, sharp: The files.
+        blur: Blurred images.
+        sharp: Sharp images.
         where: The folder to name in a message.
         name: Gives the name that both images of a pair have in common, which becomes their stem.
 
@@ -97,48 +105,40 @@ def pair_by_name(
         UserError: If two files of a kind have the same name, or if a file has no partner.
     """
     blurred, clear = _by_name(blur, name), _by_name(sharp, name)
-    alone = [blurred[stem] for stem in blurred.keys() - clear.keys()]
-    alone += [clear[stem] for stem in clear.keys() - blurred.keys()]
+    alone = unpaired(blurred, clear)
     if alone:
         raise UserError(
-            f'{where}: {len(alone)} images have no partner of the same name ({shorten(sorted(map(str, alone)))}). '
-            'Complete the download.'
+            f'{where}: {len(alone)} images have no partner of the same name ({shorten(alone)}). Complete the download.'
         )
     return [Pair(stem, blurred[stem], clear[stem]) for stem in sorted(clear)]
+
+
+def unpaired(first: Mapping[str, Path], second: Mapping[str, Path]) -> list[str]:
+    """List the files of either kind, by name, that have no partner of the other kind."""
+    alone = [str(first[name]) for name in first.keys() - second.keys()]
+    alone += [str(second[name]) for name in second.keys() - first.keys()]
+    return sorted(alone)
 
 
 def _by_name(files: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for file in files:
-        if name(file) in named:
-            raise UserError(
-                f'{named[name(file)]} and {file} would both become {name(file)}. Remove the one that does not belong.'
-            )
-        named[name(file)] = file
+        key = name(file)
+        if key in named:
+            raise UserError(f'{named[key]} and {file} would both become {key}. Remove the one that does not belong.')
+        named[key] = file
     return named
 
 
-def read_list(file: Path) -> str:
-    """The text of a list file.
-
-    Raises:
-        UserError: If it cannot be read.
-    """
-    try:
-        return file.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{file}: cannot read the list: {error}.') from error
-
-
 def wrong_layout(source: Path, title: str, part: str, layouts: Sequence[str]) -> UserError:
-    """The error for a download in which nothing was recognised: what was looked for, and what is there."""
-    names = [entry.name + '/' * entry.is_dir() for entry in sorted(source.iterdir())]
+    """Make the error for a download in which nothing was recognised: what was looked for, and what is there."""
+    names = []
+    for entry in sorted(source.iterdir()):
+        names.append(f'{entry.name}/' if entry.is_dir() else entry.name)
     lmdbs = sorted(str(path.parent) for path in source.glob('*/*.lmdb/data.mdb'))
-    hint = (
-        f' {shorten(lmdbs)} are LMDBs already: name them in the option file with io_backend.type: lmdb.'
-        if lmdbs
-        else ''
-    )
+    hint = ''
+    if lmdbs:
+        hint = f' {shorten(lmdbs)} are LMDBs already: name them in the option file with io_backend.type: lmdb.'
     return UserError(
         f'{source}: no {part} part of {title} found. Looked for {" or ".join(layouts)}; there is '
         f'{shorten(names) or "nothing"}.{hint} Give the folder of the unpacked download as --source, or choose '

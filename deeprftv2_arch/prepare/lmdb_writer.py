@@ -10,27 +10,27 @@ from pathlib import Path
 
 import lmdb
 
-from deeprftv2_arch.prepare.plan import Made, Place
+from deeprftv2_arch.prepare.plan import OutputDirs, OutputFile
 from deeprftv2_arch.prepare.workers import run_jobs
 from deeprftv2_arch.utils.errors import UserError
 
-_FINGERPRINT = 'files.sha256'
+_DIGEST = 'files.sha256'
 """Beside the data: which files, of which size and time, the database was made of."""
 
 _PER_TRANSACTION = 64
 _PAGE = 4096
 
 
-def write_lmdb(folder: str, made: Sequence[Made], place: Place) -> bool:
+def write_lmdb(folder: str, outputs: Sequence[OutputFile], dirs: OutputDirs) -> bool:
     """Pack the files of a folder into ``<folder>.lmdb``, unless that was made of the same files before.
 
     Keys are the stems. Values are the files' bytes: nothing is encoded again, so a JPEG file stays one, and both of
     BasicSR's and our readers decode it to just what they read from the folder.
 
     Args:
-        folder: Folder below ``place.out``.
-        made: Its files.
-        place: Where it is, and where an unfinished database goes.
+        folder: Folder below ``dirs.out``.
+        outputs: Its files.
+        dirs: Folders for the finished and for the unfinished database.
 
     Returns:
         Whether it was written now.
@@ -38,32 +38,35 @@ def write_lmdb(folder: str, made: Sequence[Made], place: Place) -> bool:
     Raises:
         UserError: If two files have the same stem.
     """
-    files = sorted(made, key=lambda entry: _key(entry.file))
+    files = sorted(outputs, key=lambda entry: _key(entry.file))
     keys = [_key(entry.file) for entry in files]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key, after in pairwise(keys) if key == after)
-        raise UserError(f'{place.out / folder}: two files have the stem {twice}, which would be one key of an LMDB.')
-    target = place.out / f'{folder}.lmdb'
-    state = _fingerprint(place.out, files)
-    if (target / 'data.mdb').is_file() and _read(target / _FINGERPRINT) == state:
+    for key, following in pairwise(keys):
+        if key == following:
+            raise UserError(f'{dirs.out / folder}: two files have the stem {key}, which would be one key of an LMDB.')
+    target = dirs.out / f'{folder}.lmdb'
+    state = _digest(dirs.out, files)
+    if (target / 'data.mdb').is_file() and _read(target / _DIGEST) == state:
         return False
-    unfinished = place.scratch / target.name
+    unfinished = dirs.scratch / target.name
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    _fill(unfinished, files, place.out, f'{folder}.lmdb')
-    lines = (f'{Path(entry.file).name} ({entry.height},{entry.width},3) 1\n' for entry in files)
+    _fill(unfinished, files, dirs.out, f'{folder}.lmdb')
+    lines = [f'{Path(entry.file).name} ({entry.height},{entry.width},3) 1\n' for entry in files]
     (unfinished / 'meta_info.txt').write_text(''.join(lines), encoding='utf-8')
-    (unfinished / _FINGERPRINT).write_text(state, encoding='utf-8')
+    (unfinished / _DIGEST).write_text(state, encoding='utf-8')
     if target.exists():
         shutil.rmtree(target)
     unfinished.rename(target)
     return True
 
 
-def _fill(database: Path, files: Sequence[Made], out: Path, label: str) -> None:
-    sizes = [(out / entry.file).stat().st_size for entry in files]
-    # Every value starts a page of its own; the pages of the tree are few beside them.
-    room = sum((size // _PAGE + 3) * _PAGE for size in sizes) * 11 // 10 + (1 << 20)
+def _fill(database: Path, files: Sequence[OutputFile], out: Path, label: str) -> None:
+    room = 0
+    for entry in files:
+        # Every value starts a page of its own; the pages of the tree are few beside them.
+        pages = (out / entry.file).stat().st_size // _PAGE + 3
+        room += pages * _PAGE
+    room = room * 11 // 10 + (1 << 20)
     with lmdb.open(str(database), map_size=room, lock=False, sync=False) as environment:
         contents = run_jobs(Path.read_bytes, [out / entry.file for entry in files], workers=1, label=label)
         entries = zip((_key(entry.file).encode() for entry in files), contents, strict=True)
@@ -78,7 +81,7 @@ def _key(file: str) -> str:
     return Path(file).stem
 
 
-def _fingerprint(out: Path, files: Sequence[Made]) -> str:
+def _digest(out: Path, files: Sequence[OutputFile]) -> str:
     digest = hashlib.sha256()
     for entry in files:
         status = (out / entry.file).stat()
@@ -87,4 +90,6 @@ def _fingerprint(out: Path, files: Sequence[Made]) -> str:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(encoding='utf-8') if path.is_file() else ''
+    if not path.is_file():
+        return ''
+    return path.read_text(encoding='utf-8')

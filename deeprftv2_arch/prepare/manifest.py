@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeprftv2_arch.prepare.plan import Made
+from deeprftv2_arch.prepare.plan import OutputFile
 from deeprftv2_arch.utils.atomic_file import write_atomically
 from deeprftv2_arch.utils.errors import UserError
 
@@ -19,7 +19,10 @@ FORMAT = 1
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:
-    """Read the manifest of a prepared folder; None if there is none.
+    """Read the manifest of a prepared folder.
+
+    Returns:
+        Its content, or None if there is none.
 
     Raises:
         UserError: If it cannot be read or is of another format.
@@ -49,18 +52,19 @@ def write_manifest(root: Path, content: Mapping[str, Any]) -> None:
     write_atomically(root / FILE, json.dumps(content, indent=1) + '\n')
 
 
-def describe_folder(root: Path, made: Sequence[Made]) -> dict[str, Any]:
-    """What the manifest says of a folder: number, sizes and depth of its images, and the checksum of their list."""
-    sizes = Counter(f'{entry.width}x{entry.height}' for entry in made)
+def describe_folder(root: Path, files: Sequence[OutputFile]) -> dict[str, Any]:
+    """Describe a folder for the manifest: number, sizes and depth of its images, and the checksum of their list."""
+    sizes = Counter(f'{entry.width}x{entry.height}' for entry in files)
     return {
-        'images': len(made),
-        'bytes': sum((root / entry.file).stat().st_size for entry in made),
-        'bit_depth': max(entry.bit_depth for entry in made),
+        'images': len(files),
+        'bytes': sum((root / entry.file).stat().st_size for entry in files),
+        'bit_depth': max(entry.bit_depth for entry in files),
         'sizes': dict(sorted(sizes.items())),
-        'list_sha256': list_checksum(Path(entry.file).name for entry in made),
+        'list_sha256': list_checksum(Path(entry.file).name for entry in files),
     }
 
 
 def list_checksum(names: Iterable[str]) -> str:
-    """SHA-256 of the sorted file names, each followed by a line feed: of ``ls | LC_ALL=C sort``."""
-    return hashlib.sha256(''.join(f'{name}\n' for name in sorted(names)).encode()).hexdigest()
+    """Return the SHA-256 of the sorted file names, each followed by a line feed: of ``ls | LC_ALL=C sort``."""
+    lines = [f'{name}\n' for name in sorted(names)]
+    return hashlib.sha256(''.join(lines).encode()).hexdigest()

@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 
 from deeprftv2_arch.data.errors import DataError
-from deeprftv2_arch.data.image_file import decode_image
+from deeprftv2_arch.data.image_file import decode_image, read_image_file
 from deeprftv2_arch.prepare.crops import Crops, chosen_windows
 from deeprftv2_arch.prepare.files import copy_or_link, is_current, is_current_copy, write_file
-from deeprftv2_arch.prepare.image_io import encode_png, png_header, read_bytes
-from deeprftv2_arch.prepare.plan import Made, Outcome, Pair, Place
-from deeprftv2_arch.prepare.similarity import fingerprint
+from deeprftv2_arch.prepare.image_io import encode_png, png_header
+from deeprftv2_arch.prepare.plan import JobResult, OutputDirs, OutputFile, Pair
+from deeprftv2_arch.prepare.similarity import thumbnail
 
 _BITS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 
 
 class PairItem(NamedTuple):
-    """One pair and what is to become of it.
+    """One pair and how it is to be prepared.
 
     Attributes:
         pair: The two files.
@@ -30,7 +30,7 @@ class PairItem(NamedTuple):
         link: None to copy, or ``symbolic`` or ``hard``.
         crops: How to cut crops, or None for none.
         size: Height and width that the set is known for, or None.
-        likeness: Whether fingerprints are asked for.
+        thumbnails: Whether the result is to hold thumbnails.
     """
 
     pair: Pair
@@ -40,46 +40,55 @@ class PairItem(NamedTuple):
     link: str | None = None
     crops: Crops | None = None
     size: tuple[int, int] | None = None
-    likeness: bool = False
+    thumbnails: bool = False
 
     @property
     def sources(self) -> dict[str, Path]:
-        """The two files by the name of the folder that they go to."""
+        """The two files, by the name of the folder that they go to."""
         return {'blur': self.pair.blur, 'sharp': self.pair.sharp}
 
 
-def prepare_pair(item: PairItem, place: Place) -> Outcome:
+def prepare_pair(item: PairItem, dirs: OutputDirs) -> JobResult:
     """Make all files of a pair that are missing or not as new as their source."""
     name = f'{item.part}/{item.pair.name}'
     try:
-        made = _all_current(item, place)
-        return Outcome(name, made) if made else _make(item, place, name)
+        current = _current_files(item, dirs)
+        if current is not None:
+            return JobResult(name, current)
+        return _make(item, dirs, name)
     except DataError as error:
-        return Outcome(name, error=str(error))
+        return JobResult(name, error=str(error))
 
 
-def _make(item: PairItem, place: Place, name: str) -> Outcome:
-    images = {role: decode_image(read_bytes(path), str(path)) for role, path in item.sources.items()}
+def _make(item: PairItem, dirs: OutputDirs, name: str) -> JobResult:
+    images = {role: decode_image(read_image_file(path), str(path)) for role, path in item.sources.items()}
     _check(item, images)
     height, width = images['sharp'].shape[:2]
-    grid = chosen_windows(images['sharp'], item.crops) if item.crops else []
-    made, written = [], 0
+    grid = [] if item.crops is None else chosen_windows(images['sharp'], item.crops)
+    files: list[OutputFile] = []
+    written = 0
     for role, source in item.sources.items():
         converts = _BITS[images[role].dtype] != item.bit_depth
         image = _to_8_bit(images[role]) if converts else images[role]
-        file = _whole_file(item, role, converts)
-        if not _is_current(item, place, file, source, converts):
-            write_file(place, file, source, encode_png(image) if converts else copy_or_link(source, item.link))
+        for output in _outputs(item, role, height, width, converts=converts, crops=len(grid)):
+            files.append(output.file)
+            if _is_current(item, dirs, output, converts):
+                continue
+            if output.crop is not None:
+                write = encode_png(_cut(image, grid[output.crop], output.file))
+            elif converts:
+                write = encode_png(image)
+            else:
+                write = copy_or_link(source, item.link)
+            write_file(dirs, output.file.file, source, write)
             written += 1
-        made.append(Made(file, height, width, item.bit_depth))
-        for file, (top, left) in zip(_crop_files(item, role, len(grid)), grid, strict=True):
-            if not is_current(place.out / file, source):
-                crop = image[top : top + item.crops.size, left : left + item.crops.size]
-                write_file(place, file, source, encode_png(crop))
-                written += 1
-            made.append(Made(file, item.crops.size, item.crops.size, item.bit_depth))
-    likeness = (fingerprint(images['blur']), fingerprint(images['sharp'])) if item.likeness else None
-    return Outcome(name, tuple(made), written, likeness=likeness)
+    thumbnails = (thumbnail(images['blur']), thumbnail(images['sharp'])) if item.thumbnails else None
+    return JobResult(name, tuple(files), written, thumbnails=thumbnails)
+
+
+def _cut(image: np.ndarray, corner: tuple[int, int], crop: OutputFile) -> np.ndarray:
+    top, left = corner
+    return image[top : top + crop.height, left : left + crop.width]
 
 
 def _check(item: PairItem, images: dict[str, np.ndarray]) -> None:
@@ -104,47 +113,57 @@ def _check(item: PairItem, images: dict[str, np.ndarray]) -> None:
             raise DataError(f'{path}: has {kind}, expected {item.bit_depth} bits. Take the original images.')
 
 
-def _all_current(item: PairItem, place: Place) -> tuple[Made, ...] | None:
-    """The files of the pair, if all are there and as new as their sources; found out without reading whole images."""
+def _current_files(item: PairItem, dirs: OutputDirs) -> tuple[OutputFile, ...] | None:
+    """List the files of the pair if all are there and as new as their sources, without reading whole images."""
     header = png_header(item.pair.sharp)
-    if header is None or item.likeness:
+    if header is None or item.thumbnails:
         return None
-    height, width, bits, _ = header
-    if item.crops and min(height, width) < item.crops.size:
-        return None
-    converts = bits != item.bit_depth
-    made = []
-    for role, source in item.sources.items():
-        file = _whole_file(item, role, converts)
-        if not _is_current(item, place, file, source, converts):
+    count = 0
+    if item.crops is not None:
+        if min(header.height, header.width) < item.crops.size:
             return None
-        made.append(Made(file, height, width, item.bit_depth))
-        if item.crops:
-            side, count = item.crops.size, item.crops.count(height, width)
-            crops = [Made(crop, side, side, item.bit_depth) for crop in _crop_files(item, role, count)]
-            if not all(is_current(place.out / crop.file, source) for crop in crops):
+        count = item.crops.count(header.height, header.width)
+    converts = header.bits != item.bit_depth
+    files: list[OutputFile] = []
+    for role in item.sources:
+        for output in _outputs(item, role, header.height, header.width, converts=converts, crops=count):
+            if not _is_current(item, dirs, output, converts):
                 return None
-            made += crops
-    return tuple(made)
+            files.append(output.file)
+    return tuple(files)
 
 
-def _is_current(item: PairItem, place: Place, file: str, source: Path, converts: bool) -> bool:
-    if converts:
-        return is_current(place.out / file, source)
-    return is_current_copy(place.out / file, source, item.link)
+class _Output(NamedTuple):
+    """A file to be made of one image of a pair: the whole image, or its crop of that index."""
+
+    file: OutputFile
+    source: Path
+    crop: int | None = None
 
 
-def _whole_file(item: PairItem, role: str, converts: bool) -> str:
-    suffix = '.png' if converts else item.sources[role].suffix
-    return f'{item.part}/{role}/{item.pair.name}{suffix}'
+def _outputs(item: PairItem, role: str, height: int, width: int, *, converts: bool, crops: int) -> Iterator[_Output]:
+    """Yield the whole image first, then its crops."""
+    source = item.sources[role]
+    suffix = '.png' if converts else source.suffix
+    whole = f'{item.part}/{role}/{item.pair.name}{suffix}'
+    yield _Output(OutputFile(whole, height, width, item.bit_depth), source)
+    if item.crops is None:
+        return
+    side = item.crops.size
+    for index in range(crops):
+        file = f'{item.part}/{role}_crops/{item.pair.name}_s{index + 1:03}.png'
+        yield _Output(OutputFile(file, side, side, item.bit_depth), source, crop=index)
 
 
-def _crop_files(item: PairItem, role: str, count: int) -> Iterator[str]:
-    return (f'{item.part}/{role}_crops/{item.pair.name}_s{number:03}.png' for number in range(1, count + 1))
+def _is_current(item: PairItem, dirs: OutputDirs, output: _Output, converts: bool) -> bool:
+    target = dirs.out / output.file.file
+    if converts or output.crop is not None:
+        return is_current(target, output.source)
+    return is_current_copy(target, output.source, item.link)
 
 
 def _to_8_bit(image: np.ndarray) -> np.ndarray:
-    """The upper eight bits, which is what OpenCV reads of a 16-bit file by default and the published figures are of."""
+    """Keep the upper eight bits, as OpenCV does by default; the published metric values are measured on these."""
     return (image >> 8).astype(np.uint8)
 
 

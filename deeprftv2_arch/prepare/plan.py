@@ -1,10 +1,10 @@
-"""What the module of a data set hands to the builder: which files are to be made of which."""
+"""The plan of a preparation: which files are to be made of which, and what became of each job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class Pair(NamedTuple):
     sharp: Path
 
 
-class Made(NamedTuple):
+class OutputFile(NamedTuple):
     """A finished file.
 
     Attributes:
@@ -32,43 +32,49 @@ class Made(NamedTuple):
     bit_depth: int
 
 
-class Outcome(NamedTuple):
-    """What became of one job.
+class JobResult(NamedTuple):
+    """Result of one job.
 
     Attributes:
-        name: What the job was about, for messages.
-        made: The files that are there now.
-        written: How many of them were written just now.
+        name: Part and image that the job was about, for messages.
+        files: The files that are there now.
+        written: How many of them were written by this run.
         error: Why the job failed; empty if it did not.
-        likeness: Fingerprints of the blurred and the sharp image, where the job was asked for them.
+        thumbnails: Those of the blurred and the sharp image, where the job was asked for them.
     """
 
     name: str
-    made: tuple[Made, ...] = ()
+    files: tuple[OutputFile, ...] = ()
     written: int = 0
     error: str = ''
-    likeness: tuple[np.ndarray, np.ndarray] | None = None
+    thumbnails: tuple[np.ndarray, np.ndarray] | None = None
 
 
-class Place(NamedTuple):
-    """Where a job puts its files.
+class OutputDirs(NamedTuple):
+    """Folders that a job writes to.
 
     Attributes:
         out: The folder given as ``--out``.
-        scratch: A folder on the same file system, for files that are not finished.
+        scratch: A folder on the same file system, for unfinished files.
     """
 
     out: Path
     scratch: Path
 
 
+class Job(Protocol):
+    """A function of a module, which worker processes can therefore find, that makes the files of one item."""
+
+    def __call__(self, item: Any, dirs: OutputDirs) -> JobResult: ...
+
+
 class Plan(NamedTuple):
-    """All that is needed to prepare a set.
+    """Everything needed to prepare a set.
 
     Attributes:
         name: The set's name on the command line.
         layout: The layout of the download, in words.
-        job: Makes the files of one item; called in worker processes, so it must be a function of a module.
+        job: Makes the files of one item.
         items: What ``job`` is called with, one after the other.
         counts: Per part, how many images or pairs were found, and how many there are known to be.
         options: The settings that change the content of files.
@@ -80,7 +86,7 @@ class Plan(NamedTuple):
 
     name: str
     layout: str
-    job: Callable[[Any, Place], Outcome]
+    job: Job
     items: Sequence[Any]
     counts: Mapping[str, tuple[int, int | None]]
     options: Mapping[str, Any]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 from deeprftv2_arch.data.pairing import shorten
-from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, read_list, roots, wrong_layout
+from deeprftv2_arch.prepare.layouts import flat_folders, pair_folders, roots, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.list_file import read_numbered
 
 PARTS = ('train', 'test')
 _ROLE = re.compile(r'(?:^|_)(?:blur|gt)(?=_)')
@@ -32,7 +34,7 @@ def find(source: Path, part: str, *, camera: str, lists: Path | None = None) -> 
     names = (f'RealBlur_{camera}', f'RealBlur-{camera}')
     folders = flat_folders(source, part, names)
     if folders:
-        return 'flat', pair_by_name(*map(image_files, folders), where=folders[0].parent, name=_name)
+        return 'flat', pair_folders(*folders, name=_name)
     layouts = (f'RealBlur-{camera}_*/sceneNNN/{{gt,blur}}', f'RealBlur_{camera}/{part}/{{blur,sharp}}')
     raise wrong_layout(source, f'RealBlur-{camera}', part, [*layouts, f'{part}/RealBlur_{camera}/{{input,target}}'])
 
@@ -48,29 +50,27 @@ def _list_file(folder: Path, name: str) -> Path:
 
 
 def _listed(root: Path, file: Path) -> list[Pair]:
-    pairs, missing = [], []
-    for number, line in enumerate(read_list(file).splitlines(), start=1):
+    pairs: list[Pair] = []
+    missing: list[str] = []
+    for number, line in read_numbered(file).items():
         names = line.split()
-        if not names:
-            continue
         if len(names) != 2:
             raise UserError(f'{file}, line {number}: expected a sharp and a blurred image, got {line!r}.')
         sharp, blur = (root / name for name in names)
-        missing += [path for path in (sharp, blur) if not path.is_file()]
+        missing += [str(path) for path in (sharp, blur) if not path.is_file()]
         scene = sharp.parent.parent.name
         pairs.append(Pair(f'{scene}{_name(sharp)}', blur, sharp))
     if missing:
         raise UserError(
-            f'{file} names {len(missing)} images that are not there ({shorten(list(map(str, missing)))}). Complete the '
-            'download.'
+            f'{file} names {len(missing)} images that are not there ({shorten(missing)}). Complete the download.'
         )
-    names = [pair.name for pair in pairs]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f'{file} names {twice} twice. Take the list that comes with the data set.')
-    return sorted(pairs)
+    pairs.sort()
+    for pair, following in pairwise(pairs):
+        if pair.name == following.name:
+            raise UserError(f'{file} names {pair.name} twice. Take the list that comes with the data set.')
+    return pairs
 
 
 def _name(file: Path) -> str:
-    """``scene001_blur_7`` and ``scene001_gt_7`` give ``scene001_7``; ``gt_7`` gives ``_7``."""
+    """Drop the role from a name: ``scene001_blur_7`` becomes ``scene001_7``, and ``gt_7`` becomes ``_7``."""
     return _ROLE.sub('', file.stem)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, sub_folders, wrong_layout
+from deeprftv2_arch.prepare.layouts import (
+    flat_folders,
+    image_files,
+    pair_by_name,
+    pair_folders,
+    roots,
+    sub_folders,
+    wrong_layout,
+)
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
 
@@ -25,18 +33,21 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
     """
     blur_names = (f'{part}_blur_jpeg', 'blur_300')
     sharp_names = (f'{part}_sharp', 'sharp_300')
-    for root in [base for start in roots(source) for base in (start / part, start)]:
+    starts = []
+    for root in roots(source):
+        starts += [root / part, root]
+    for root in starts:
         for blur, sharp in zip(blur_names, sharp_names, strict=True):
             if (root / sharp).is_dir() and (root / blur).is_dir():
                 return _pairs_of(root / blur, root / sharp, part)
         if (root / f'{part}_blur').is_dir():
             raise UserError(
-                f'{root} has {part}_blur and no {part}_blur_jpeg. The published figures are for the version with JPEG '
+                f'{root} has {part}_blur and no {part}_blur_jpeg. The published values are for the version with JPEG '
                 f'artefacts (track 2 of NTIRE 2021): download {part}_blur_jpeg.'
             )
     folders = flat_folders(source, part, ('REDS',))
     if folders:
-        return 'flat', _test_frames(part, pair_by_name(*map(image_files, folders), where=folders[0].parent))
+        return 'flat', _test_frames(part, pair_folders(*folders))
     layouts = (
         f'{part}/{{{part}_blur_jpeg,{part}_sharp}}/CLIP',
         f'{part}/{{blur_300,sharp_300}}',
@@ -47,9 +58,16 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
 
 def _pairs_of(blur: Path, sharp: Path, part: str) -> tuple[str, list[Pair]]:
     if image_files(sharp):
-        return 'flat', _test_frames(part, pair_by_name(image_files(blur), image_files(sharp), sharp.parent))
-    clips = [[file for clip in sub_folders(folder) for file in image_files(clip)] for folder in (blur, sharp)]
-    return 'original', _test_frames(part, pair_by_name(*clips, where=sharp.parent, name=_clip_and_frame))
+        return 'flat', _test_frames(part, pair_folders(blur, sharp))
+    pairs = pair_by_name(_clip_frames(blur), _clip_frames(sharp), where=sharp.parent, name=_clip_and_frame)
+    return 'original', _test_frames(part, pairs)
+
+
+def _clip_frames(folder: Path) -> list[Path]:
+    frames = []
+    for clip in sub_folders(folder):
+        frames += image_files(clip)
+    return frames
 
 
 def _clip_and_frame(file: Path) -> str:
@@ -57,4 +75,7 @@ def _clip_and_frame(file: Path) -> str:
 
 
 def _test_frames(part: str, pairs: list[Pair]) -> list[Pair]:
-    return [pair for pair in pairs if pair.name.endswith('9')] if part == 'val' else pairs
+    """Keep every tenth frame of the validation part."""
+    if part != 'val':
+        return pairs
+    return [pair for pair in pairs if pair.name.endswith('9')]

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from deeprftv2_arch.data.image_file import FULL_SCALE
+
 SIDE = 32
 """Side of a thumbnail in pixels: blur hardly changes it, a step of the camera does."""
 
@@ -24,40 +26,40 @@ _ROWS = 512
 """Rows of the matrix of all distances that are held in memory at a time."""
 
 
-class Misfit(NamedTuple):
+class MismatchedPair(NamedTuple):
     """A blurred image that fits another pair's sharp image much better than its own.
 
     Attributes:
-        index: The pair.
-        better: The pair whose sharp image it fits.
+        pair: Index of the blurred image.
+        better: Index of the sharp image that it fits.
         distance, better_distance: One minus the correlation of the thumbnails, of either.
     """
 
-    index: int
+    pair: int
     better: int
     distance: float
     better_distance: float
 
 
-def fingerprint(image: np.ndarray) -> np.ndarray:
-    """Reduce an image to a gray thumbnail of mean 0 and norm 1; a flat image to zeros.
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Reduce an image to a gray picture of mean 0 and norm 1; a flat image to zeros.
 
     Args:
         image: (H, W, 3) in BGR order, of any depth that images are decoded to.
 
     Returns:
-        float32 (SIDE * SIDE,). The product of two is the correlation of the thumbnails.
+        float32 (SIDE * SIDE,). The product of two is the correlation of the gray images.
     """
-    white = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}.get(image.dtype, 1.0)
+    white = FULL_SCALE[image.dtype]
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    thumbnail = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / white
-    thumbnail -= thumbnail.mean()
-    if thumbnail.std() < _FLAT:
-        return np.zeros_like(thumbnail)
-    return thumbnail / np.linalg.norm(thumbnail)
+    small = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel() / white
+    small -= small.mean()
+    if small.std() < _FLAT:
+        return np.zeros_like(small)
+    return small / np.linalg.norm(small)
 
 
-def misfits(blur: Sequence[np.ndarray], sharp: Sequence[np.ndarray]) -> list[Misfit]:
+def mismatched_pairs(blur: Sequence[np.ndarray], sharp: Sequence[np.ndarray]) -> list[MismatchedPair]:
     """Find pairs that are out of order.
 
     Blurred image i counts as out of order if the sharp image of another pair j is at least twice as close to it as its
@@ -66,13 +68,13 @@ def misfits(blur: Sequence[np.ndarray], sharp: Sequence[np.ndarray]) -> list[Mis
     neighbours look alike. Images without contrast are passed over.
 
     Args:
-        blur: Fingerprints of the blurred images.
-        sharp: Fingerprints of the sharp images, in the same order.
+        blur: Thumbnails of the blurred images.
+        sharp: Thumbnails of the sharp images, in the same order.
     """
     blurred, clear = np.stack(blur), np.stack(sharp)
     own = 1 - np.einsum('ij,ij->i', blurred, clear)
-    told = blurred.any(axis=1) & clear.any(axis=1)
-    doubtful = np.flatnonzero(told & (own > _CLOSE))
+    has_contrast = blurred.any(axis=1) & clear.any(axis=1)
+    doubtful = np.flatnonzero(has_contrast & (own > _CLOSE))
     found = []
     for start in range(0, len(doubtful), _ROWS):
         rows = doubtful[start : start + _ROWS]
@@ -81,5 +83,5 @@ def misfits(blur: Sequence[np.ndarray], sharp: Sequence[np.ndarray]) -> list[Mis
         for row, index, better in zip(distances, rows.tolist(), best.tolist(), strict=True):
             nearer = row[better] <= _BETTER * own[index] and row[better] <= own[better] + 1e-6
             if better != index and nearer:
-                found.append(Misfit(index, better, float(own[index]), float(row[better])))
+                found.append(MismatchedPair(index, better, float(own[index]), float(row[better])))
     return found

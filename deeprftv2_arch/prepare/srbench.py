@@ -1,8 +1,8 @@
-"""Set5, Set14, BSD100, Urban100 and Manga109: the test sets of super-resolution, in the layouts in which they go round.
+"""Set5, Set14, BSD100, Urban100 and Manga109: the test sets of super-resolution, in all their layouts.
 
 Whatever the layout, the result is the same: ``Set5/HR/x2/NAME.png`` and ``Set5/LR/x2/NAME.png`` with equal names, three
-channels, and sides of the high-resolution image that are multiples of the scale. Low-resolution images that the copy
-has not are made.
+channels, and sides of the high-resolution image that are multiples of the scale. Missing low-resolution images are made
+(bicubic).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from deeprftv2_arch.data.pairing import shorten
 from deeprftv2_arch.prepare.bicubic import crop_to_multiple, downsample, read_rgb
 from deeprftv2_arch.prepare.files import is_current, write_file
 from deeprftv2_arch.prepare.image_io import encode_png, png_header
-from deeprftv2_arch.prepare.layouts import image_files, roots
-from deeprftv2_arch.prepare.plan import Made, Outcome, Place, Plan
+from deeprftv2_arch.prepare.layouts import image_files, roots, unpaired
+from deeprftv2_arch.prepare.plan import JobResult, OutputDirs, OutputFile, Plan
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.natural_sort import natural
+from deeprftv2_arch.utils.natural_sort import natural_sort_key
 
 _ALIASES = {'bsd100': ('BSD100', 'B100', 'BSDS100')}
 
@@ -67,13 +67,16 @@ def plan_benchmark(args: Namespace) -> Plan:
             raise UserError(f'--parts {name}: srbench has {", ".join(SR_BENCHMARK)}.')
     if args.lmdb:
         raise UserError('--lmdb: the test sets of super-resolution are small and read from folders. Leave --lmdb out.')
-    items, counts, layouts = [], {}, []
+    items: list[BenchmarkItem] = []
+    counts: dict[str, tuple[int, int | None]] = {}
+    layouts = []
     for name in sets:
         title = KNOWN_SETS[name].title
         for scale in args.scales:
             folders = _find(args.source, name, scale)
             found = _pairs(folders, title, scale)
-            layouts.append(f'{title} x{scale}: {folders.layout}{"" if folders.lr else ", LR made"}')
+            made = '' if folders.lr else ', LR made'
+            layouts.append(f'{title} x{scale}: {folders.layout}{made}')
             if name in counts and counts[name][0] != len(found):
                 raise UserError(f'{folders.hr}: {len(found)} images, but {counts[name][0]} at another scale.')
             counts[name] = (len(found), KNOWN_SETS[name].images['test'])
@@ -91,40 +94,54 @@ def plan_benchmark(args: Namespace) -> Plan:
     )
 
 
-def prepare_benchmark_image(item: BenchmarkItem, place: Place) -> Outcome:
+def prepare_benchmark_image(item: BenchmarkItem, dirs: OutputDirs) -> JobResult:
     """Make both images of a pair, unless they are there and as new as their sources."""
     name = f'{item.folder}/x{item.scale}/{item.name}'
-    hr_file, lr_file = (f'{item.folder}/{kind}/x{item.scale}/{item.name}.png' for kind in ('HR', 'LR'))
-    lr_source = item.lr or item.hr
+    gt_file = f'{item.folder}/HR/x{item.scale}/{item.name}.png'
+    lq_file = f'{item.folder}/LR/x{item.scale}/{item.name}.png'
     try:
-        if is_current(place.out / hr_file, item.hr) and is_current(place.out / lr_file, lr_source):
-            header = png_header(place.out / hr_file)
-            height, width, written = header.height, header.width, 0
-        else:
-            good = crop_to_multiple(read_rgb(item.hr), item.scale)
-            height, width, written = *good.shape[:2], 2
-            low = read_rgb(item.lr) if item.lr else downsample(good, item.scale)
-            _check_sizes(item, low.shape[:2], (height, width))
-            write_file(place, hr_file, item.hr, encode_png(good))
-            write_file(place, lr_file, lr_source, encode_png(low))
+        size = _current_size(item, dirs, gt_file, lq_file)
+        written = 0
+        if size is None:
+            size = _make(item, dirs, gt_file, lq_file)
+            written = 2
     except DataError as error:
-        return Outcome(name, error=str(error))
-    low_height, low_width = height // item.scale, width // item.scale
-    return Outcome(name, (Made(hr_file, height, width, 8), Made(lr_file, low_height, low_width, 8)), written)
+        return JobResult(name, error=str(error))
+    height, width = size
+    gt = OutputFile(gt_file, height, width, 8)
+    lq = OutputFile(lq_file, height // item.scale, width // item.scale, 8)
+    return JobResult(name, (gt, lq), written)
 
 
-def _check_sizes(item: BenchmarkItem, low: tuple[int, int], good: tuple[int, int]) -> None:
-    if (low[0] * item.scale, low[1] * item.scale) != good:
+def _current_size(item: BenchmarkItem, dirs: OutputDirs, gt_file: str, lq_file: str) -> tuple[int, int] | None:
+    """Read the size of the high-resolution result; None if one of the two results is not there or out of date."""
+    if not is_current(dirs.out / gt_file, item.hr) or not is_current(dirs.out / lq_file, item.lr or item.hr):
+        return None
+    header = png_header(dirs.out / gt_file)
+    return None if header is None else (header.height, header.width)
+
+
+def _make(item: BenchmarkItem, dirs: OutputDirs, gt_file: str, lq_file: str) -> tuple[int, int]:
+    """Write both images and return the size of the high-resolution one."""
+    gt = crop_to_multiple(read_rgb(item.hr), item.scale)
+    lq = downsample(gt, item.scale) if item.lr is None else read_rgb(item.lr)
+    height, width = gt.shape[:2]
+    low_height, low_width = lq.shape[:2]
+    if (low_height * item.scale, low_width * item.scale) != (height, width):
         raise DataError(
-            f'{item.lr}: {low[1]} x {low[0]} pixels times {item.scale} do not fit {item.hr}, of which '
-            f'{good[1]} x {good[0]} can be used. Take both from the same copy.'
+            f'{item.lr}: {low_width} x {low_height} pixels times {item.scale} do not fit {item.hr}, of which '
+            f'{width} x {height} can be used. Take both from the same copy.'
         )
+    write_file(dirs, gt_file, item.hr, encode_png(gt))
+    write_file(dirs, lq_file, item.lr or item.hr, encode_png(lq))
+    return height, width
 
 
 def _find(source: Path, name: str, scale: int) -> Folders:
     for folders in _candidates(source, name, scale):
         if folders.hr.is_dir() and image_files(folders.hr):
-            return folders._replace(lr=folders.lr if folders.lr and folders.lr.is_dir() else None)
+            has_lr = folders.lr is not None and folders.lr.is_dir()
+            return folders if has_lr else folders._replace(lr=None)
     raise UserError(
         f'{source}: {KNOWN_SETS[name].title} not found. Looked for {", ".join(LAYOUTS)}, where SET is '
         f'{" or ".join(_names(name))}. Leave it out with --parts, or name another folder as --source.'
@@ -132,7 +149,7 @@ def _find(source: Path, name: str, scale: int) -> Folders:
 
 
 def _candidates(source: Path, name: str, scale: int) -> Iterator[Folders]:
-    """All folders that could be meant, the likeliest first."""
+    """Yield all folders that could be meant, the likeliest first."""
     bases = [root / alias for root in roots(source) for alias in _names(name)]
     if source.name in _names(name):
         bases.insert(0, source)
@@ -155,20 +172,20 @@ def _names(name: str) -> tuple[str, ...]:
 
 def _pairs(folders: Folders, title: str, scale: int) -> list[BenchmarkItem]:
     """Pair the images of two folders, whatever the copy adds to their names."""
-    hr_files, lr_files = image_files(folders.hr), image_files(folders.lr) if folders.lr else []
+    hr_files = image_files(folders.hr)
+    lr_files = [] if folders.lr is None else image_files(folders.lr)
     if folders.lr == folders.hr:
         hr_files = [file for file in hr_files if not file.stem.endswith('_LR')]
         lr_files = [file for file in lr_files if file.stem.endswith('_LR')]
-    good, low = _by_name(hr_files, scale), _by_name(lr_files, scale)
-    alone = [low[name] for name in low.keys() - good.keys()]
-    alone += [good[name] for name in good.keys() - low.keys()] if folders.lr else []
+    hr, lr = _by_name(hr_files, scale), _by_name(lr_files, scale)
+    alone = [] if folders.lr is None else unpaired(hr, lr)
     if alone:
         raise UserError(
             f'{title} x{scale}: {len(alone)} images have no partner in {folders.hr} and {folders.lr} '
-            f'({shorten(sorted(map(str, alone)))}). Names may be NAME, NAMEx{scale}, NAME_HR_x{scale}, '
-            f'NAME_LRBI_x{scale}, NAME_SRF_{scale}_HR or NAME_SRF_{scale}_LR.'
+            f'({shorten(alone)}). Names may be NAME, NAMEx{scale}, NAME_HR_x{scale}, NAME_LRBI_x{scale}, '
+            f'NAME_SRF_{scale}_HR or NAME_SRF_{scale}_LR.'
         )
-    return [BenchmarkItem(title, name, scale, good[name], low.get(name)) for name in sorted(good, key=natural)]
+    return [BenchmarkItem(title, name, scale, hr[name], lr.get(name)) for name in sorted(hr, key=natural_sort_key)]
 
 
 def _by_name(files: list[Path], scale: int) -> dict[str, Path]:

@@ -1,1 +1,1 @@
-"""Small helpers without a field of their own."""
+"""Helpers that know nothing of images, networks or BasicSR."""

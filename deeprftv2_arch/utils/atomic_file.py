@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Write a file so that it is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from deeprftv2_arch.utils.errors import UserError
 
 
 def write_atomically(path: Path, content: bytes | str) -> Path:
-    """Write a file beside its place and move it there, making the folders on the way.
+    """Write a file under another name beside its own and rename it, making the folders on the way.
 
     What was there before stays until the new file is done. Checkpoints, which must also outlast a power failure, are
     written by `deeprftv2_arch.checkpoints.io.save_checkpoint`.
 
     Args:
-        path: Where it belongs.
-        content: All of it; text becomes UTF-8.
+        path: The file.
+        content: All of it; text is encoded as UTF-8.
 
     Returns:
         The path.
@@ -38,5 +38,5 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
 
 
 def cannot_write(path: Path, cause: str | None) -> UserError:
-    """What to tell a user when a file could not be written, for a cause in the words of the system."""
+    """Make the error for a file that could not be written, with the cause in the words of the system."""
     return UserError(f'Cannot write {path}: {cause}. Make room, or correct the folder or its rights.')

@@ -1,4 +1,4 @@
-"""How a command ends: with an exit code, and with one message about what went wrong."""
+"""The end of a command: an exit code, and one message about what went wrong."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from concurrent.futures.process import BrokenProcessPool
 from deeprftv2_arch.utils.errors import UserError
 
 PROGRAM_ERROR, USER_ERROR, INTERRUPTED = 1, 2, 130
-"""Exit codes: as Python after a traceback, argparse and the shell have them."""
+"""Exit codes, as of Python after a traceback, of argparse, and of a shell."""
 
 
 def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted.') -> int:
-    """Run a command and say on stderr what a user can correct, each thing in a line of its own.
+    """Run a command and print on stderr what a user can correct, one mistake in a line.
 
     Args:
         command: Returns its exit code, None for 0.
-        interrupted: What to say after Ctrl+C.
+        interrupted: Message after Ctrl+C.
 
     Returns:
         The exit code.
@@ -25,7 +25,7 @@ def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted
     try:
         return command() or 0
     except UserError as error:
-        return tell(error)
+        return print_error(error)
     except BrokenProcessPool:
         message = 'A worker was killed, probably for lack of memory. Try fewer --workers.'
     except OSError as error:
@@ -33,11 +33,15 @@ def exit_code(command: Callable[[], int | None], interrupted: str = 'Interrupted
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
-    return tell(UserError(message))
+    return print_error(UserError(message))
 
 
-def tell(error: UserError) -> int:
-    """Say what is wrong, each line marked as an error. Returns the exit code."""
+def print_error(error: UserError) -> int:
+    """Print a message, each line marked as an error.
+
+    Returns:
+        The exit code.
+    """
     for line in str(error).splitlines():
         print(f'Error: {line}', file=sys.stderr)
     return USER_ERROR

@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake the user can correct."""
+"""The exception for a mistake that the user can correct."""
 
 
 class UserError(Exception):

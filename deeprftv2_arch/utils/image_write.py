@@ -1,4 +1,4 @@
-"""Writing a picture so that it is there whole or not at all."""
+"""Write an image file so that it is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from deeprftv2_arch.utils.atomic_file import write_atomically
 
 
-def write_picture(image: np.ndarray, path: Path) -> None:
-    """Write a PNG, making the folders on the way.
+def write_image(image: np.ndarray, path: Path) -> None:
+    """Write a PNG file, making the folders on the way.
 
     Args:
         image: uint8 (H, W, 3) in BGR order, or (H, W).
-        path: Where it belongs; ends in ``.png``.
+        path: The file; ends in ``.png``.
 
     Raises:
         UserError: The file cannot be written.

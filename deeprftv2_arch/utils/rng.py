@@ -1,19 +1,19 @@
-"""The random numbers of a process: of Python, NumPy and PyTorch, as plain values that a checkpoint can hold."""
+"""State of the random number generators of Python, NumPy and PyTorch, as values that a checkpoint can hold."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator of this process, of tensors and plain values alone."""
-    name, keys, *rest = np.random.get_state(legacy=True)
+    """Return the state of every generator of this process, as tensors and plain values."""
+    name, keys, *rest = cast(tuple[Any, ...], np.random.get_state(legacy=True))
     state = {
         'python': random.getstate(),
         'numpy': (name, torch.from_numpy(keys.astype(np.int64)), *rest),
@@ -25,7 +25,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Go on with the numbers where `random_state` was called; the GPU's only where there is one."""
+    """Restore what `random_state` returned; for the GPU only where there is one."""
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state['numpy']
@@ -37,7 +37,7 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def preserve_rng_state() -> Iterator[None]:
-    """Whatever is drawn inside, the numbers after are those that would have come without it."""
+    """Restore the state of all generators when the context ends, whatever is drawn inside."""
     state = random_state()
     try:
         yield

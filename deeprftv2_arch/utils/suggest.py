@@ -1,4 +1,4 @@
-"""A hint for a misspelt name."""
+"""Hints for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Collection
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """Return a hint such as `` (did you mean 'gt_size'?)`` for a misspelt name, or an empty string."""
+    """Return a hint such as `` (did you mean 'gt_size'?)`` for a misspelt name, or an empty string.
+
+    >>> nearest('gt_sise', ['gt_size', 'scale'])
+    " (did you mean 'gt_size'?)"
+    """
     matches = difflib.get_close_matches(name, sorted(known), n=1)
     return f' (did you mean {matches[0]!r}?)' if matches else ''

@@ -39,7 +39,7 @@ def test_faults(alone):
         BaseModel.model_to_device.original(model(), torch.nn.Linear(2, 1))
 
 
-def test_mended(alone):
+def test_patched(alone):
     dist_util._init_dist_pytorch('nccl')
     net = BaseModel.model_to_device(model(), torch.nn.Linear(2, 1))
     assert isinstance(net, DistributedDataParallel)

@@ -32,7 +32,7 @@ RELEASED = 'functional_tensor' in Path(basicsr.__file__).with_name('data').joinp
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason='shows what happens without CUDA')
 
 
-def test_all_mends_are_made_where_they_are_needed():
+def test_all_patches_are_applied_where_they_are_needed():
     everywhere = {
         *(
             'init_dist',
@@ -51,6 +51,7 @@ def test_all_mends_are_made_where_they_are_needed():
 
 
 @pytest.mark.skipif(not FIXED, reason='DEEPRFTV2_ARCH_BASICSR_FIXED names no basicsr-fixed')
+@pytest.mark.slow
 def test_all_of_this_with_basicsr_fixed(tmp_path):
     done = python(
         *('-m', 'pytest', '-q', '-p', 'no:xdist', '-p', 'no:cacheprovider', Path(__file__)),
@@ -113,7 +114,7 @@ class TestOptimizers:
             BaseModel.get_optimizer.original(None, 'AdamW', self.PARAMETERS, 1e-3)
 
     @pytest.mark.parametrize('kind', OPTIMIZERS)
-    def test_mended(self, kind):
+    def test_patched(self, kind):
         optimizer = BaseModel.get_optimizer(None, kind, self.PARAMETERS, 1e-3)
         assert type(optimizer) is getattr(torch.optim, kind)
         assert optimizer.param_groups[0]['lr'] == 1e-3
@@ -353,7 +354,7 @@ class TestBatches:
         create = basicsr.train.create_train_val_dataloader.original
         assert self.names(create, opt, 3) == self.names(create, self.resumed(opt), 3)
 
-    def test_mended(self, opt):
+    def test_patched(self, opt):
         create = basicsr.train.create_train_val_dataloader
         assert self.names(create, opt, 8)[3:] == self.names(create, self.resumed(opt), 5)
 

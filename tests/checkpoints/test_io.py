@@ -144,10 +144,10 @@ def test_a_full_disk_leaves_the_older_file(tmp_path, monkeypatch, name):
     monkeypatch.setattr(time, 'sleep', pauses.append)
     path = tmp_path / name
     save_checkpoint({'params': {'w': torch.zeros(100)}}, path)
-    with full_disk(20_000), pytest.raises(UserError) as told:
+    with full_disk(20_000), pytest.raises(UserError) as error:
         save_checkpoint({'params': {'w': torch.ones(100_000)}}, path)
-    assert str(told.value).startswith(f'Cannot write {path}: ')
-    assert str(told.value).endswith('Make room, or correct the folder or its rights.')
+    assert str(error.value).startswith(f'Cannot write {path}: ')
+    assert str(error.value).endswith('Make room, or correct the folder or its rights.')
     assert pauses == [1, 5, 25]
     assert torch.equal(read_checkpoint(path)['params']['w'], torch.zeros(100))
     assert list(tmp_path.iterdir()) == [path]

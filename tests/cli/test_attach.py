@@ -30,6 +30,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file() and '__pycache__' not in path.parts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('checkout', BASICSR_BUILDS, indirect=True)
 def test_its_own_script_trains_with_our_names(checkout, write_pairs):
     before = contents(checkout)

@@ -274,7 +274,7 @@ def test_exit_codes_of_the_command(tmp_path):
     assert found.returncode == 1, found.stderr
     assert found.stdout.splitlines() == [
         'HIDE/test/blur: 1 pairs, there should be 2,025.',
-        'Note: HIDE has no manifest.json, so it was not made by deeprftv2_arch.prepare.',
+        'Note: HIDE has no manifest.json, so it was not made by `deeprftv2 prepare`.',
         'HIDE: 1 finding(s).',
     ]
     wrong = python('-m', 'deeprftv2_arch', 'check', 'hide', '--root', 'nowhere', folder=tmp_path, path=[ROOT])

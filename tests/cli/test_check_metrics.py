@@ -36,12 +36,12 @@ def test_images_are_found_in_the_layouts_that_are_handed_around(tmp_path, layout
             cv2.imwrite(str(file), np.dstack([ramp, ramp // (index + 1), ramp]))
     found = next(check.bicubic(tmp_path))
     assert found.what == 'Set5, bicubic x2, PSNR'
-    assert 40 < found.figure < 60
+    assert 40 < found.value < 60
     # These are not the images of Set5.
     assert not found.holds
 
 
-def test_wrong_figure_is_shown_and_ends_with_1(tmp_path, capsys, monkeypatch):
+def test_wrong_value_is_shown_and_ends_with_1(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(check, 'identities', lambda: [check.Check('a', 1.04, 1, 1), check.Check('b', 1.06, 1, 1)])
     assert check.main([]) == 1
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ['ok', 'WRONG']

@@ -11,14 +11,14 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from deeprftv2_arch.evaluation.scores import ImageScore, Scores, better, measure, read_groups
-from deeprftv2_arch.metrics.info import MetricWarning, declare
+from deeprftv2_arch.metrics.info import MetricWarning, metric_info
 from deeprftv2_arch.utils.errors import UserError
 
 SEEN = []
 
 
 @METRIC_REGISTRY.register()
-@declare(better='lower', unquantized=True)
+@metric_info(better='lower', unquantized=True)
 def probe_unquantized(img, img2, better='lower'):
     SEEN.append((img, img2))
     warnings.warn('measured in another way', MetricWarning, stacklevel=1)

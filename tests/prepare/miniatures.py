@@ -243,18 +243,18 @@ def build_benchmark(root: Path, layout: str) -> Path:
                 save(root / folder / f'{name}.png', image)
             for scale in (2, 3, 4) * (layout != 'plain'):
                 low = reduced(image[:48, :60] if layout == 'basicsr' else image, scale)
-                good = image[: 50 - 50 % scale, : 65 - 65 % scale]
+                gt = image[: 50 - 50 % scale, : 65 - 65 % scale]
                 files = {
                     'edsr': (f'{folder}/HR/{name}', image, f'{folder}/LR_bicubic/X{scale}/{name}x{scale}'),
                     'basicsr': (f'{folder}/GTmod12/{name}', image[:48, :60], f'{folder}/LRbicx{scale}/{name}'),
                     'rcan': (
                         f'HR/{folder}/x{scale}/{name}_HR_x{scale}',
-                        good,
+                        gt,
                         f'LR/LRBI/{folder}/x{scale}/{name}_LRBI_x{scale}',
                     ),
                     'selfexsr': (
                         f'{folder}/image_SRF_{scale}/img_{index + 1:03}_SRF_{scale}_HR',
-                        good,
+                        gt,
                         f'{folder}/image_SRF_{scale}/img_{index + 1:03}_SRF_{scale}_LR',
                     ),
                 }

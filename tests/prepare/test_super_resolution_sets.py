@@ -155,9 +155,9 @@ def test_every_layout_of_the_benchmark_becomes_the_same(layout, prepare, content
             stem = f'img_{index + 1:03}' if layout == 'selfexsr' else name
             for scale in (2, 3, 4):
                 height, width = (48, 60) if layout == 'basicsr' else (50 - 50 % scale, 65 - 65 % scale)
-                good = image[:height, :width]
-                low = downsample(good, scale) if layout == 'plain' else reduced(good, scale)
-                np.testing.assert_array_equal(read(out / TITLES[folder] / f'HR/x{scale}/{stem}.png'), good)
+                gt = image[:height, :width]
+                low = downsample(gt, scale) if layout == 'plain' else reduced(gt, scale)
+                np.testing.assert_array_equal(read(out / TITLES[folder] / f'HR/x{scale}/{stem}.png'), gt)
                 np.testing.assert_array_equal(read(out / TITLES[folder] / f'LR/x{scale}/{stem}.png'), low)
     assert check('srbench', out) == []
     assert check('set5', out / 'Set5') == []

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.image_write import write_picture
+from deeprftv2_arch.utils.image_write import write_image
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
 
 def test_reads_back_from_a_new_folder(tmp_path):
     path = tmp_path / 'a' / 'b' / 'x.png'
-    write_picture(IMAGE, path)
+    write_image(IMAGE, path)
     np.testing.assert_array_equal(cv2.imread(str(path)), IMAGE)
     assert list(path.parent.iterdir()) == [path]
 
@@ -25,7 +25,7 @@ def test_reads_back_from_a_new_folder(tmp_path):
 @pytest.mark.parametrize('step', ['write_bytes', 'replace'])
 def test_full_disk_keeps_the_old_picture_and_leaves_no_part(tmp_path, monkeypatch, step):
     path = tmp_path / 'x.png'
-    write_picture(IMAGE, path)
+    write_image(IMAGE, path)
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -35,7 +35,7 @@ def test_full_disk_keeps_the_old_picture_and_leaves_no_part(tmp_path, monkeypatc
     else:
         monkeypatch.setattr(type(path), 'write_bytes', full)
     with pytest.raises(UserError, match=rf'Cannot write {path}: No space left'):
-        write_picture(IMAGE + 1, path)
+        write_image(IMAGE + 1, path)
     np.testing.assert_array_equal(cv2.imread(str(path)), IMAGE)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -43,4 +43,4 @@ def test_full_disk_keeps_the_old_picture_and_leaves_no_part(tmp_path, monkeypatc
 def test_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / 'taken').touch()
     with pytest.raises(UserError, match='taken'):
-        write_picture(IMAGE, tmp_path / 'taken' / 'x.png')
+        write_image(IMAGE, tmp_path / 'taken' / 'x.png')

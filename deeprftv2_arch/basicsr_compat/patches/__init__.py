@@ -1,8 +1,8 @@
-"""BasicSR on today's stack: every quirk of BasicSR that this package knows about, and nothing else.
+"""Monkey-patches that make BasicSR 1.4.2, of 2022, run on current torch, torchvision and Python.
 
-`basicsr` 1.4.2 dates from 2022. Each `mend_*` function looks for one fault, patches it in memory if the installed
-BasicSR has it, and says whether it did. The installed files are never changed. A patched function keeps BasicSR's
-own one as its attribute `original`.
+Each `patch_*` function recognises one fault by the source of the installed BasicSR, patches it in memory, and returns
+whether it did. The installed files are never changed. A patched function keeps BasicSR's own one as its attribute
+`original`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def patch_optimizers() -> bool:
 
 
 def patch_prefetch() -> bool:
-    """Let an exception in the thread of `prefetch_mode: cpu` reach the training loop, which else waits for ever."""
+    """Let an exception in the thread of `prefetch_mode: cpu` reach the training loop, which otherwise waits forever."""
     generator = module('data.prefetch_dataloader').PrefetchGenerator
     if not source_lacks(generator.run, 'except'):
         return False

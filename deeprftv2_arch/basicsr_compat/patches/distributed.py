@@ -17,7 +17,7 @@ VALIDATION_TIMEOUT = timedelta(days=1)
 """How long the other processes of a distributed training may wait while rank 0 validates."""
 
 SLURM_PORT = 29500
-"""Where the processes of Slurm meet, unless `dist_params.port` or `MASTER_PORT` says otherwise: as in BasicSR."""
+"""Port of rank 0 under Slurm, unless `dist_params.port` or `MASTER_PORT` says otherwise: as in BasicSR."""
 
 _NEEDED = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
@@ -89,7 +89,7 @@ def _check_started_by(launcher: str) -> None:
 
 
 def _first_host(nodes: str) -> str:
-    """The first machine of a list in Slurm's notation, such as `gpu[03-06,11]`."""
+    """Return the first machine of a list in Slurm's notation, such as `gpu[03-06,11]`."""
     command = ['scontrol', 'show', 'hostnames', nodes]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]

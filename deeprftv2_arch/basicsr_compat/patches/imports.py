@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from typing import Any
 
 from deeprftv2_arch.basicsr_compat.patches.patching import folder
 
@@ -18,10 +19,12 @@ def patch_distutils() -> bool:
         return False
     from torch.torch_version import TorchVersion
 
-    distutils = types.ModuleType('distutils', 'Stands in for the package that Python 3.12 removed.')
-    distutils.version = types.ModuleType('distutils.version', distutils.__doc__)
-    distutils.version.LooseVersion = TorchVersion
-    sys.modules.update({'distutils': distutils, 'distutils.version': distutils.version})
+    why = 'Stands in for the package that Python 3.12 removed.'
+    distutils: Any = types.ModuleType('distutils', why)
+    version: Any = types.ModuleType('distutils.version', why)
+    distutils.version = version
+    version.LooseVersion = TorchVersion
+    sys.modules.update({'distutils': distutils, 'distutils.version': version})
     return True
 
 
@@ -34,11 +37,14 @@ def patch_functional_tensor() -> bool:
     name = 'torchvision.transforms.functional_tensor'
     if name in sys.modules or importlib.util.find_spec(name) is not None:
         return False
-    if 'functional_tensor' not in (folder() / 'data' / 'degradations.py').read_text(encoding='utf-8'):
+    installed = folder()
+    if installed is None:
+        return False
+    if 'functional_tensor' not in (installed / 'data' / 'degradations.py').read_text(encoding='utf-8'):
         return False
     from torchvision.transforms.functional import rgb_to_grayscale
 
-    stand_in = types.ModuleType(name, 'Stands in for the module that torchvision 0.17 removed.')
+    stand_in: Any = types.ModuleType(name, 'Stands in for the module that torchvision 0.17 removed.')
     stand_in.rgb_to_grayscale = rgb_to_grayscale
     sys.modules[name] = stand_in
     return True

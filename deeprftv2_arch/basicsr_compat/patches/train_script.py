@@ -29,7 +29,7 @@ def patch_resume() -> bool:
 
 
 def patch_batches() -> bool:
-    """Give models that say `plans_batches` the loader that they plan: stages, accumulation, exact resume.
+    """Give models with `plans_batches` the loader that they plan: stages, accumulation, exact resume.
 
     BasicSR's sampler begins an epoch anew when a training is resumed, its workers draw the same numbers in every
     epoch, and its batch is one size for the whole training. Other models keep BasicSR's loader.
@@ -43,9 +43,10 @@ def patch_batches() -> bool:
 
 def _scripts(function: str, fault: str) -> Iterator[types.ModuleType]:
     """Yield the training scripts in use whose function has a fault."""
-    for script in (sys.modules.get('basicsr.train'), sys.modules['__main__']):
+    for name in ('basicsr.train', '__main__'):
+        script = sys.modules.get(name)
         original = getattr(script, function, None)
-        if original is not None and source_has(original, fault):
+        if script is not None and original is not None and source_has(original, fault):
             yield script
 
 

@@ -1,6 +1,6 @@
-"""Published key names and ours: which network some weights belong to, and their other names.
+"""Published key names and ours.
 
-Each family of networks has a module of its own. Here its keys tell which one is asked.
+Each family of networks has a module of its own; the keys of a state dict tell which one it belongs to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def is_published(state: Mapping[str, Any]) -> bool:
 
 
 def network_type(state: Mapping[str, Tensor]) -> str:
-    """What `network_g.type` must be for published weights.
+    """Return what `network_g.type` must be for published weights.
 
     Raises:
         UserError: The names are not published ones.
@@ -32,7 +32,7 @@ def network_type(state: Mapping[str, Tensor]) -> str:
 
 
 def read_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Keyword arguments of the network for published weights, as far as weights tell them.
+    """Read off published weights the keyword arguments of their network, as far as weights tell them.
 
     Raises:
         UserError: The names are not published ones, or a key that tells the shape is missing.
@@ -55,7 +55,8 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: A key has no published name.
     """
-    return (atd if atd.is_ours(state) else deeprftv2).to_published(state)
+    family = atd if atd.is_ours(state) else deeprftv2
+    return family.to_published(state)
 
 
 def _family(state: Mapping[str, Any]) -> ModuleType:

@@ -1,10 +1,10 @@
-"""Published key names of ATD and ATD + FKE and ours: two names for the same weights, one for one."""
+"""Published key names of ATD and ATD + FKE and ours: two names for the same weights."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
 from deeprftv2_arch.checkpoints.io import mismatch
-from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import add_direction, published_fke_key
+from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import add_direction, count_numbers, published_fke_key
 from deeprftv2_arch.utils.errors import UserError
 
 # Published checkpoints hold this table of pixel distances. It follows from the window size; ours has none.
@@ -20,7 +20,7 @@ INDEX_TABLE = 'relative_position_index_SA'
 # The key by which published weights are known.
 MARK = 'layers.0.residual_group.td'
 
-# Beginnings of keys inside a layer: ours, published.
+# Prefixes of keys inside a layer: ours, published.
 _LAYER = {
     'norm_attention.': 'norm1.',
     'qkv.': 'wqkv.',
@@ -38,7 +38,7 @@ _LAYER = {
     'refinement.gate': 'sigma',
     'refinement.': 'norm3.',
 }
-# Beginnings of the other keys.
+# Prefixes of the other keys.
 _NETWORK = {
     'shallow.': 'conv_first.',
     'entry_norm.': 'patch_embed.norm.',
@@ -53,12 +53,14 @@ _NETWORK = {
 
 
 def _rename(key: str, table: Mapping[str, str]) -> str | None:
-    found = next((ours for ours in table if key.startswith(ours)), None)
-    return None if found is None else table[found] + key.removeprefix(found)
+    for ours, published in table.items():
+        if key.startswith(ours):
+            return published + key.removeprefix(ours)
+    return None
 
 
 def published_layer_key(key: str) -> str:
-    """Published name of a parameter inside an ATD layer; ``key`` is relative to the layer.
+    """Return the published name of a parameter inside an ATD layer; ``key`` is relative to the layer.
 
     Raises:
         UserError: The key is none of a layer.
@@ -70,7 +72,7 @@ def published_layer_key(key: str) -> str:
 
 
 def published_key(key: str) -> str:
-    """Published name of a parameter of :class:`ATD` or :class:`ATDFKE`.
+    """Return the published name of a parameter of :class:`ATD` or :class:`ATDFKE`.
 
     Raises:
         UserError: The key is none of them.
@@ -97,7 +99,7 @@ def is_published(state: Mapping[str, Any]) -> bool:
 
 
 def network_type(state: Mapping[str, Any]) -> str:
-    """What `network_g.type` must be for published weights."""
+    """Return what `network_g.type` must be for published weights."""
     return 'ATDFKE' if any(key.startswith('ker_ests.') for key in state) else 'ATD'
 
 
@@ -126,10 +128,10 @@ def read_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
         return tuple(state[key].shape)
 
     def count(pattern: str) -> int:
-        found = (re.match(pattern, key) for key in state)
-        return 1 + max((int(match[1]) for match in found if match), default=-1)
+        return count_numbers(state, pattern)
 
     layer = 'layers.0.residual_group.layers.0.'
+    blocks = count(r'layers\.(\d+)\.')
     width, in_channels = shape('conv_first.weight')[:2]
     rows, heads = shape(f'{layer}attn_win.relative_position_bias_table')
     upsampler, upscale = _read_upsampler(state, shape, in_channels)
@@ -137,9 +139,7 @@ def read_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
         'upscale': upscale,
         'in_channels': in_channels,
         'width': width,
-        'depths': [
-            count(rf'layers\.{block}\.residual_group\.layers\.(\d+)\.') for block in range(count(r'layers\.(\d+)\.'))
-        ],
+        'depths': [count(rf'layers\.{block}\.residual_group\.layers\.(\d+)\.') for block in range(blocks)],
         'heads': heads,
         'window': (math.isqrt(rows) + 1) // 2,
         'group': 128 if upsampler == 'direct' else 256,
@@ -152,7 +152,9 @@ def read_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _read_upsampler(state: Mapping[str, Tensor], shape: Any, in_channels: int) -> tuple[str, int]:
+def _read_upsampler(
+    state: Mapping[str, Tensor], shape: Callable[[str], tuple[int, ...]], in_channels: int
+) -> tuple[str, int]:
     if 'conv_up1.weight' in state:
         return 'nearest', 4
     if 'conv_before_upsample.0.weight' not in state:
@@ -201,6 +203,7 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def distance_table(window: int) -> Tensor:
-    """(window^2, window^2) row of the bias table for every pair of pixels in a window: query by key."""
-    y, x = (axis.flatten() for axis in torch.meshgrid(*[torch.arange(window)] * 2, indexing='ij'))
+    """Return (window^2, window^2), the row of the bias table for each pair of pixels in a window: query by key."""
+    pixels = torch.arange(window)
+    y, x = pixels.repeat_interleave(window), pixels.repeat(window)
     return (y[:, None] - y + window - 1) * (2 * window - 1) + x[:, None] - x + window - 1

@@ -1,4 +1,4 @@
-"""Published key names of DeepRFTv2 and ours: two names for the same weights, one for one."""
+"""Published key names of DeepRFTv2 and ours: two names for the same weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deeprftv2_arch.utils.errors import UserError
 PREFIX = 'global_model.'
 _SCALES = ('max', 'mid')
 
-# Beginnings of keys inside a block: ours, published. The first that fits counts.
+# Prefixes of keys inside a block: ours, published. The first that fits counts.
 _BLOCK = (
     ('scan.x_proj.weight', 'attn.x_proj_weight'),
     ('scan.dt_proj.weight', 'attn.dt_projs_weight'),
@@ -59,12 +59,12 @@ def _rename(key: str, table: tuple[tuple[str, str], ...]) -> str:
 
 
 def published_block_key(key: str) -> str:
-    """Published name of a parameter inside a NAFBlock, NAFEVSBlock or VSBlock; ``key`` is relative to the block."""
+    """Return the published name of a parameter of a NAFBlock, NAFEVSBlock or VSBlock; ``key`` is relative to it."""
     return _rename(key, _BLOCK)
 
 
 def published_fke_key(key: str) -> str:
-    """Published name of a parameter inside a Fourier kernel estimator; ``key`` is relative to the estimator."""
+    """Return the published name of a parameter of a Fourier kernel estimator; ``key`` is relative to it."""
     if found := re.fullmatch(r'scalings\.(\d+)\.weight', key):
         return f'subnets_ker.alpha{found[1]}'
     if found := re.fullmatch(r'levels\.(\d+)\.fuse\.(\w+)', key):
@@ -75,11 +75,15 @@ def published_fke_key(key: str) -> str:
 
 
 def _published_unet_key(part: str, key: str, column: str, scale: str) -> str:
-    """Published name of a parameter of the encoder or decoder; ``key`` is relative to it."""
-    net = f'{"subnets" if part == "encoder" else "subdenets"}_{scale}.{column}'
+    """Return the published name of a parameter of the encoder or decoder; ``key`` is relative to it."""
+    half = 'subnets' if part == 'encoder' else 'subdenets'
+    net = f'{half}_{scale}.{column}'
     if found := re.fullmatch(r'scalings\.(\d+)\.weight', key):
         return f'{net}.alpha{found[1]}'
-    level, inside, rest = re.fullmatch(r'levels\.(\d+)\.(\w+)\.(.+)', key).groups()
+    found = re.fullmatch(r'levels\.(\d+)\.(\w+)\.(.+)', key)
+    if found is None:
+        raise UserError(f'{key!r} is not a parameter of an encoder or decoder, so it has no published name.')
+    level, inside, rest = found.groups()
     if inside == 'blocks':
         block, rest = rest.split('.', 1)
         return f'{net}.level{level}.blocks.{block}.{published_block_key(rest)}'
@@ -92,13 +96,13 @@ def _published_unet_key(part: str, key: str, column: str, scale: str) -> str:
     if level != '0':
         return f'{net}.level{level}.fusion.down.0.body.0.{rest}'
     entry, name = rest.split('.', 1)
-    return (
-        f'patch_embed_{scale}s.{column}.proj.{name}' if entry == 'project' else f'patch_embed_{scale}s2.{column}.{name}'
-    )
+    if entry == 'project':
+        return f'patch_embed_{scale}s.{column}.proj.{name}'
+    return f'patch_embed_{scale}s2.{column}.{name}'
 
 
 def published_key(key: str) -> str:
-    """Published name of a parameter of :class:`DeepRFTv2`.
+    """Return the published name of a parameter of :class:`DeepRFTv2`.
 
     Raises:
         UserError: The key is none of a DeepRFTv2 with one or two scales.
@@ -124,7 +128,7 @@ def is_published(state: Mapping[str, Any]) -> bool:
 
 
 def network_type(state: Mapping[str, Any]) -> str:
-    """What `network_g.type` must be for published weights."""
+    """Return what `network_g.type` must be for published weights."""
     return 'DeepRFTv2'
 
 
@@ -148,8 +152,7 @@ def read_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
         )
 
     def count(pattern: str) -> int:
-        found = (re.match(PREFIX + pattern, key) for key in state)
-        return 1 + max((int(match[1]) for match in found if match), default=-1)
+        return count_numbers(state, PREFIX + pattern)
 
     scales = [scale for scale in _SCALES if count(rf'subnets_{scale}\.(\d+)\.')]
     levels = count(r'subnets_max\.0\.level(\d+)\.')
@@ -165,6 +168,16 @@ def read_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
         'num_columns': count(r'subnets_max\.(\d+)\.'),
         'fke': count(r'kernel_estimator\.(\d+)\.') > 0,
     }
+
+
+def count_numbers(state: Mapping[str, Any], pattern: str) -> int:
+    """Count the modules of a list: one more than the highest number that the pattern's group finds in the keys."""
+    highest = -1
+    for key in state:
+        found = re.match(pattern, key)
+        if found is not None:
+            highest = max(highest, int(found[1]))
+    return highest + 1
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

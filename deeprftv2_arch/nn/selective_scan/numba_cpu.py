@@ -89,7 +89,7 @@ class _NumbaScan(torch.autograd.Function):
         gradients = zip(*(x.numpy() for x in (du, d_delta, dA, dD, d_bias)), strict=True)
         each = _samples(*inputs), starts.numpy(), dy.contiguous().numpy(), gradients, dBC.numpy()
         jobs = [
-            partial(kernels.backward, sample, start, dy_, kernels.Gradients(*sums, dBC_range), *blocks)
+            partial(kernels.backward, sample, start, dy_, kernels.Gradients._make((*sums, dBC_range)), *blocks)
             for sample, start, dy_, sums, dBC_sample in zip(*each, strict=True)
             for blocks, dBC_range in zip(ranges, dBC_sample, strict=True)
         ]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prepare.miniatures import frame
 
-from deeprftv2_arch.prepare.similarity import fingerprint, misfits
+from deeprftv2_arch.prepare.similarity import mismatched_pairs, thumbnail
 
 SIZE = (72, 128)
 
@@ -16,22 +16,22 @@ SIZE = (72, 128)
 def film():
     """Forty frames of two scenes."""
     pairs = [frame(scene, index, SIZE) for scene in (1, 2) for index in range(20)]
-    return [[fingerprint(image) for image in images] for images in zip(*pairs, strict=True)]
+    return [[thumbnail(image) for image in images] for images in zip(*pairs, strict=True)]
 
 
 def found(blur, sharp) -> dict[int, int]:
-    return {misfit.index: misfit.better for misfit in misfits(blur, sharp)}
+    return {pair.pair: pair.better for pair in mismatched_pairs(blur, sharp)}
 
 
-def test_the_product_of_fingerprints_is_the_correlation_of_thumbnails():
+def test_the_product_of_thumbnails_is_their_correlation():
     blur, sharp = frame(5, 0, (64, 96))
     thumbnails = [
         cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (32, 32), interpolation=cv2.INTER_AREA).ravel()
         for image in (blur, sharp)
     ]
     correlation = np.corrcoef(thumbnails)[0, 1]
-    assert fingerprint(blur) @ fingerprint(sharp) == pytest.approx(correlation, abs=1e-5)
-    deep = [fingerprint(image.astype(np.uint16) * 257) for image in (blur, sharp)]
+    assert thumbnail(blur) @ thumbnail(sharp) == pytest.approx(correlation, abs=1e-5)
+    deep = [thumbnail(image.astype(np.uint16) * 257) for image in (blur, sharp)]
     assert deep[0] @ deep[1] == pytest.approx(correlation, abs=1e-3)
 
 
@@ -62,11 +62,11 @@ def test_a_camera_that_stands_still_is_left_alone():
     rng = np.random.default_rng(0)
     blur, sharp = frame(7, 0, SIZE)
     noisy = [np.clip(image + rng.normal(0, 4, (10, *image.shape)), 0, 255).astype(np.uint8) for image in (blur, sharp)]
-    assert found(*([fingerprint(image) for image in images] for images in noisy)) == {}
+    assert found(*([thumbnail(image) for image in images] for images in noisy)) == {}
 
 
 def test_images_without_contrast_are_passed_over(film):
     blur, sharp = [list(images) for images in film]
-    blur[4] = sharp[5] = fingerprint(np.full((40, 40, 3), 7, np.uint8))
+    blur[4] = sharp[5] = thumbnail(np.full((40, 40, 3), 7, np.uint8))
     assert not blur[4].any()
     assert found(blur, sharp) == {}
