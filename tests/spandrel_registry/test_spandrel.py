@@ -26,7 +26,7 @@ DEBLUR = {'width': 8, 'num_blocks': [1, 2], 'block_types': [['naf', 'nafevs'], [
 SR = {
     'upscale': 2,
     'width': 8,
-    'depths': [1, 2],
+    'depths': [3, 2],
     'heads': 2,
     'window': 4,
     'group': 128,
