@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -152,9 +153,11 @@ def _in(low: float, high: float, kind: Callable[[str], float]) -> Callable[[str]
     return number
 
 
-def _tile(text: str) -> int | str | None:
-    if text in ('auto', 'none'):
-        return None if text == 'none' else 'auto'
+def _tile(text: str) -> int | Literal['auto'] | None:
+    if text == 'auto':
+        return 'auto'
+    if text == 'none':
+        return None
     try:
         return int(text)
     except ValueError as error:

@@ -14,7 +14,7 @@ from deeprftv2_arch.restoration.photo_file import MAX_MEGAPIXELS, encode_photo, 
 from deeprftv2_arch.restoration.photo_formats import FORMATS, HEIC_SUFFIXES, PHOTO_SUFFIXES
 from deeprftv2_arch.utils.atomic_file import cannot_write, write_atomically
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.natural_sort import natural
+from deeprftv2_arch.utils.natural_sort import natural_sort_key
 
 if TYPE_CHECKING:
     from deeprftv2_arch.restoration.restorer import OnSuspect, Restorer
@@ -202,7 +202,7 @@ def _photos_in(folder: Path, out: Path) -> list[Path]:
         here = Path(place)
         folders[:] = [name for name in folders if not name.startswith('.') and not _is_same(here / name, out)]
         found += [here / name for name in files if Path(name).suffix.lower() in PHOTO_SUFFIXES and name[0] != '.']
-    return sorted(found, key=lambda path: natural(str(path)))
+    return sorted(found, key=lambda path: natural_sort_key(str(path)))
 
 
 def _target_name(name: Path, file_format: str | None) -> Path:

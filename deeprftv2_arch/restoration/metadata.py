@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 ORIENTATION = ExifTags.Base.Orientation
 DESCRIPTIVE_TAGS = frozenset(
@@ -90,7 +90,7 @@ def read_metadata(image: Image.Image) -> Metadata:
     exif = info.get('exif') or b''
     if exif and not exif.startswith(_EXIF_START):
         exif = _EXIF_START + exif  # as WebP stores it
-    if image.format == 'TIFF':
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         exif = _tiff_exif(image)
         xmp = xmp or _as_bytes(image.tag_v2.get(_TIFF_XMP))
         photoshop = _as_bytes(image.tag_v2.get(_TIFF_PHOTOSHOP))

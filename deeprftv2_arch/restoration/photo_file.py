@@ -8,12 +8,14 @@ in the file too, and a tag tells how to turn them; but both libraries turn TIFF 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from deeprftv2_arch.restoration.metadata import Metadata, read_metadata
 from deeprftv2_arch.restoration.photo_formats import FORMATS, HEIC_SUFFIXES, encode
@@ -140,8 +142,9 @@ def _check(image: Image.Image, path: Path, max_megapixels: float) -> None:
     if image.format not in FORMATS and image.format not in ('MPO', 'HEIF'):
         raise UserError(f'{path}: {image.format} is not supported. Save it as {", ".join(FORMATS)}.')
     # An MPO is a JPEG with a preview, a second view or a gain map behind the photograph.
-    if getattr(image, 'n_frames', 1) > 1 and image.format not in ('MPO', 'HEIF'):
-        raise UserError(f'{path} has {image.n_frames} pages or frames. Save the one to restore as a file of its own.')
+    frames = getattr(image, 'n_frames', 1)
+    if frames > 1 and image.format not in ('MPO', 'HEIF'):
+        raise UserError(f'{path} has {frames} pages or frames. Save the one to restore as a file of its own.')
     if image.mode in _REFUSED:
         raise UserError(
             f'{path} has {_REFUSED[image.mode]}, which are not supported. Save it as RGB with 8 or 16 bits.'
@@ -153,7 +156,7 @@ def _is_wide(image: Image.Image, path: Path) -> bool:
     if image.format == 'PNG':
         with open(path, 'rb') as file:
             return file.read(25)[24] == 16
-    if image.format == 'TIFF':
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = set(np.ravel(image.tag_v2.get(258, 8)).tolist())
         if bits == {16} and 3 in np.ravel(image.tag_v2.get(339, 1)):
             raise UserError(f'{path} has {_REFUSED["F"]}, which are not supported. Save it as RGB with 8 or 16 bits.')
@@ -203,14 +206,13 @@ def _register_heif(path: Path) -> None:
         register_heif_opener()
 
 
-class _any_size(warnings.catch_warnings):  # noqa: N801  # a context manager, used like a function
+@contextmanager
+def _any_size() -> Iterator[None]:
     """Pillow's own limit of size is lifted; ours is told before pixels are decoded."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter('ignore')  # of damaged metadata, which are then left out
-        self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-
-    def __exit__(self, *details: object) -> None:
-        Image.MAX_IMAGE_PIXELS = self.limit
-        super().__exit__(*details)
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of damaged metadata, which are then left out
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit

@@ -125,7 +125,7 @@ def _encode_tiff(pixels: np.ndarray, quality: int, metadata: Metadata) -> bytes:
 def _encode_wide_tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """Of Exif only what are tags of TIFF itself: tifffile writes no directories of tags."""
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    tags = []
+    tags: list[tuple[int, str, int, Any, bool]] = []
     exif = metadata.parsed_exif()
     for tag in sorted(exif.keys()):
         value = exif[tag]
