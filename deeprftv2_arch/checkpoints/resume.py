@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint
+from deeprftv2_arch.config.components import dataset_section
+from deeprftv2_arch.config.options import Options, fields, unchanging
+from deeprftv2_arch.config.schema import DeblurTrainOptions, RunOptions
 from deeprftv2_arch.config.stages import read_stages
 from deeprftv2_arch.utils.errors import UserError
-
-MAY_CHANGE_ON_RESUME = re.compile(
-    r'datasets\.train\.(name|phase|dataroot_\w+|io_backend\..+|meta_info_file|filename_tmpl|recursive)'
-    # How data are read, and in which portions, changes nothing about the order; the total batch is compared instead.
-    r'|datasets\.train\.(num_worker_per_gpu|batch_size_per_gpu|dataset_enlarge_ratio|prefetch_mode|num_prefetch_queue'
-    r'|pin_memory|persistent_workers|use_shuffle|protocol)'
-    r'|train\.(total_iter|stages|accumulate|max_bad_steps|channels_last|compile|tf32)'
-    # How a network spends time and memory.
-    r'|network_g\.(tile|tile_overlap|reversible)'
-)
-"""Options that may change between the parts of a training. Data paths may change too; image names must not."""
 
 _NEEDED = {'epoch', 'iter', 'optimizers', 'schedulers'}
 
@@ -32,20 +23,23 @@ def training_fingerprint(options: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         options: All options of a training, as BasicSR has parsed them.
     """
-    sections: dict[str, Any] = {}
-    for name, section in options.items():
-        if name in ('model_type', 'scale', 'train') or name.startswith('network_'):
-            sections[name] = section
-    sections['datasets'] = {'train': (options.get('datasets') or {}).get('train') or {}}
-    record: dict[str, Any] = {}
-    for key, value in _flat(sections):
-        if value is not None and not MAY_CHANGE_ON_RESUME.fullmatch(key):
-            record[key] = value
-    scheduler = options['train'].get('scheduler') or {}
+    train, data = options['train'], (options.get('datasets') or {}).get('train') or {}
+    top = {
+        name: part for name, part in options.items() if name in ('model_type', 'scale') or name.startswith('network_')
+    }
+    written = unchanging(dataset_section(data.get('type')), data)
+    written.pop('phase', None)  # BasicSR's
+    parts = {
+        **unchanging(RunOptions, top),
+        'train': unchanging(DeblurTrainOptions, train),
+        'datasets': {'train': written},
+    }
+    record = {key: value for key, value in _flat(parts) if value is not None}
+    scheduler = train.get('scheduler') or {}
     if scheduler.get('type', 'CosineAnnealingLR') == 'CosineAnnealingLR':
-        record['train.scheduler.T_max'] = scheduler.get('T_max', options['train']['total_iter'])
+        record['train.scheduler.T_max'] = scheduler.get('T_max', train['total_iter'])
     stages = read_stages(options)
-    if options['train'].get('stages') is None:
+    if train.get('stages') is None:
         record['total batch (processes x batch_size_per_gpu x accumulate)'] = stages[0].total_batch
     else:
         # The end of the last stage may be moved; what was trained may not.
@@ -144,7 +138,9 @@ def _weights(iteration: int, options: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _check_unchanged(path: Path, before: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    now = training_fingerprint(options)
+    data = (options.get('datasets') or {}).get('train') or {}
+    defaults = _defaults('train', DeblurTrainOptions) | _defaults('datasets.train', dataset_section(data.get('type')))
+    before, now = {**defaults, **before}, {**defaults, **training_fingerprint(options)}
     names = {}
     if 'T_max' not in (options['train'].get('scheduler') or {}):
         names['train.scheduler.T_max'] = 'train.total_iter (which train.scheduler.T_max follows)'
@@ -158,6 +154,12 @@ def _check_unchanged(path: Path, before: Mapping[str, Any], options: Mapping[str
             f'{path} was made with other options: {"; ".join(changes)}. Change them back; or begin a new training '
             'under another name from its weights, with path.pretrain_network_g.'
         )
+
+
+def _defaults(where: str, section: type[Options]) -> dict[str, Any]:
+    """What holds where a key is absent: writing it out is no change."""
+    values = {f'{where}.{name}': field.default for name, field in fields(section).items() if not field.is_required()}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _flat(part: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -7,21 +7,25 @@ stops with a KeyError later, and never sees a misspelt key.
 from __future__ import annotations
 
 import difflib
-import os
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, get_args
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from deeprftv2_arch.config.catalogue import Catalogue
-from deeprftv2_arch.config.keys import File, Folder, Key, Section, as_yaml
-from deeprftv2_arch.config.problems import Finding, KeyPath
+from deeprftv2_arch.config.components import SCHEDULERS, Catalogue, Component, refusal
+from deeprftv2_arch.config.options import KeyPath, Options, fields, problems
+from deeprftv2_arch.config.problems import Problem
+from deeprftv2_arch.config.schema import (
+    OPTIMIZERS,
+    CosineOptions,
+    DatasetOptions,
+    DeblurOptions,
+    MetricOptions,
+    RunOptions,
+)
 from deeprftv2_arch.config.yaml_file import OptionFile
-from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.suggest import nearest
 
-ALIKE = 0.7
-"""Similarity from which an unknown key, where others may be read, is taken for a misspelt one."""
+MEANT = 0.8
+"""Similarity from which a name that is not registered is taken for a misspelt one, and what it names is judged."""
 
 
 class Checker:
@@ -31,36 +35,38 @@ class Checker:
         read: The file, with the values of the command line.
         is_train: Whether it is to train, or to test.
         catalogue: What it may name.
+        early: Whether this comes before torch and BasicSR are imported; then nothing is asked of them.
 
     Attributes:
-        findings: What is wrong.
-        known: Keys that have a definition.
-        model: Name of the model's class, as it is or as it was probably meant; empty for none.
+        problems: What is wrong.
+        allowed: Keys without a declaration that may be there, and the names that have one beside each.
+        model: The class of the model, as it is or as it was probably meant; None for none.
+        section: The declaration of the whole file.
     """
 
-    def __init__(self, read: OptionFile, is_train: bool, catalogue: Catalogue) -> None:
+    def __init__(self, read: OptionFile, is_train: bool, catalogue: Catalogue, early: bool = False) -> None:
         self.read = read
         self.is_train = is_train
         self.catalogue = catalogue
-        self.findings: list[Finding] = list(read.findings)
-        self.known: set[KeyPath] = set()
-        self.model = ''
+        self.early = early
+        self.problems: list[Problem] = list(read.problems)
+        self.allowed: dict[KeyPath, Collection[str]] = {}
+        self.model: Component | None = None
+        self.section: type[Options] = RunOptions
+
+    @property
+    def is_deblur(self) -> bool:
+        """Whether the model is a `DeblurModel`, so that all that it reads is known."""
+        return issubclass(self.section, DeblurOptions)
 
     def report(self, path: KeyPath, message: str) -> None:
-        """Add a finding, unless something else is wrong with the same key."""
+        """Add a problem, unless something else is wrong with the same key."""
         if not self.is_wrong(path):
-            self.findings.append(self.read.finding(path, message))
-
-    def report_error(self, error: UserError) -> None:
-        """Add what another part of this package found, at the key that its message begins with."""
-        begin, separator, message = str(error).partition(': ')
-        path = tuple(re.findall(r'\w+', begin))
-        is_key = bool(separator) and ' ' not in begin and path[0] in self.read.options
-        self.report(path if is_key else (), message if is_key else str(error))
+            self.problems.append(self.read.problem(path, message))
 
     def is_wrong(self, path: KeyPath) -> bool:
-        """Whether something was found at a key."""
-        return any(finding.path == path for finding in self.findings)
+        """Whether a problem was found at a key."""
+        return any(problem.path == path for problem in self.problems)
 
     def value(self, *path: str, kind: Any = object) -> Any:
         """The value of a key if it is there, of that class, and nothing is wrong with it; else None."""
@@ -71,76 +77,146 @@ class Checker:
             part = part.get(key)
         return part if isinstance(part, kind) and not self.is_wrong(path) else None
 
-    def check_section(self, part: Any, path: KeyPath, section: Section, *, trains: bool | None = None) -> None:
-        """Check the keys of a part of the options, and of the parts in it, against their definitions.
-
-        Args:
-            part: What stands there.
-            path: Where it stands.
-            section: What may stand there.
-            trains: Whether it must have what a training needs; by default if the run is one.
-        """
-        needs = ('always', 'train' if (self.is_train if trains is None else trains) else 'test')
-        if not isinstance(part, Mapping):
-            self.report(path, f'expected keys of its own, got {as_yaml(part)}.')
-            return
-        unknown = [str(key) for key in part if section.find(key) is None]
-        suggested = self._check_unknown(unknown, path, section)
-        for key in section.keys:
-            if key.name not in part and key.needed in needs and key.name not in suggested:
-                similar = difflib.get_close_matches(key.name, unknown, n=1)
-                needed_by = f', but {section.reader} needs it' if section.reader else ''
-                instead = f' There is {similar[0]!r}: rename it, if it is meant.' if similar else ''
-                self.report((*path, key.name), f'missing{needed_by}. {key.meaning}{instead}'.rstrip())
-        for name, value in part.items():
-            key = section.find(name)
-            if key is not None:
-                self.known.add((*path, str(name)))
-                self._check_value(value, (*path, str(name)), key)
+    def check_sections(self) -> None:
+        """Check every section, first of all the name of the model, for it decides what the others may hold."""
+        options = self.read.options
+        self.model = self._registered('model', ('model_type',), options.get('model_type'))
+        if self.model is not None:
+            self.section = self.model.section(RunOptions)
+        unread = () if self.is_train else ('train', 'logger')  # a test may have them from the training
+        part = {key: value for key, value in options.items() if key not in unread}
+        self._check_section(self.section, part, (), reader=self._reader(self.model))
+        for name, data in (self.value('datasets', kind=Mapping) or {}).items():
+            self._check_dataset(('datasets', str(name)), data)
+        for name, network in options.items():
+            if str(name).startswith('network_') and isinstance(network, Mapping):
+                self._check_call('arch', (str(name),), network)
+        if self.is_train:
+            self._check_training()
+        for name, metric in (self.value('val', 'metrics', kind=Mapping) or {}).items():
+            self._check_metric(('val', 'metrics', str(name)), metric)
 
     def check_new_keys(self) -> None:
-        """Report keys that only the command line has and that no definition knows: likely misspelt."""
+        """Report keys that only the command line has and that have no declaration: they are likely misspelt."""
         for path, place in self.read.new.items():
-            told = any(path[: len(f.path)] == f.path[: len(path)] for f in self.findings if f.path)
-            if path not in self.known and not told:
-                others = {str(key) for key in self.value(*path[:-1], kind=Mapping) or {}} - {path[-1]}
-                others |= {known[-1] for known in self.known if known[:-1] == path[:-1]}
-                message = f'the option file has no such key{nearest(path[-1], others)}.'
-                self.findings.append(Finding(path, message, place))
+            beside = [names for key, names in self.allowed.items() if path[: len(key)] == key]
+            overlap = any(path[: len(p.path)] == p.path[: len(path)] for p in self.problems if p.path)
+            if beside and not overlap:
+                siblings = {str(key) for key in self.value(*path[:-1], kind=Mapping) or {}} - {path[-1]}
+                message = f'the option file has no such key{nearest(path[-1], siblings.union(*beside))}.'
+                self.problems.append(Problem(path, message, place))
 
-    def _check_unknown(self, unknown: list[str], path: KeyPath, section: Section) -> list[str]:
-        """Report unknown keys as the section wants it; return the keys that were suggested instead."""
-        suggested = []
-        for name in unknown:
-            cutoff = {'wrong': 0.6, 'wrong if like a known one': ALIKE, 'allowed': 2}[section.unknown]
-            if cutoff > 1:
-                continue
-            examples = [known.replace('*', 'g') for known in section.names]  # of the patterns
-            similar = difflib.get_close_matches(name, examples, n=1, cutoff=cutoff)
-            suggested += similar
-            reader = f' for {section.reader}' if section.reader else ''
-            if similar:
-                self.report((*path, name), f'unknown key{reader} (did you mean {similar[0]!r}?).')
-            elif section.unknown == 'wrong':
-                self.report((*path, name), f'unknown key{reader}. Known keys: {", ".join(sorted(section.names))}.')
-        return suggested
+    def _check_section(
+        self, section: type[Options], part: Any, path: KeyPath, *, reader: str = '', run: str = ''
+    ) -> None:
+        run = run or ('train' if self.is_train else 'test')
+        for place, message in problems(section, part, path, reader=reader, run=run, allowed=self.allowed):
+            self.report(place, message)
 
-    def _check_value(self, value: Any, path: KeyPath, key: Key) -> None:
-        if not key.accepts(value):
-            self.report(
-                path, f'expected {key.expected()}, got {repr(value) if isinstance(value, str) else as_yaml(value)}.'
-            )
-        elif isinstance(value, str):
-            self._check_path(value, path, key.kind)
-        if key.section is not None and value is not None:
-            entries = enumerate(value) if isinstance(value, list) else [(None, value)]
-            for number, entry in entries:
-                self.check_section(entry, path if number is None else (*path, str(number)), key.section)
+    def _reader(self, component: Component | None) -> str:
+        return component.name if component is not None and component.options else ''
 
-    def _check_path(self, value: str, path: KeyPath, kind: Any) -> None:
-        place = Path(os.path.expanduser(value))
-        kinds = (kind, *get_args(kind))
-        if Folder in kinds and not place.is_dir():
-            self.report(path, f'there is no folder {os.path.abspath(place)}. Put the data there, or correct the path.')
-        elif File in kinds and not place.is_file():
-            self.report(path, f'there is no file {os.path.abspath(place)}.')
+    def _check_dataset(self, path: KeyPath, data: Any) -> None:
+        if not isinstance(data, Mapping):
+            self.report(path, 'expected keys of its own: name, type, ...')
+            return
+        kind = self._registered('dataset', (*path, 'type'), data.get('type'))
+        section = DatasetOptions if kind is None else kind.section(DatasetOptions)
+        is_staged = self.is_deblur and (self.value('train', kind=Mapping) or {}).get('stages') is not None
+        run = ('staged' if is_staged else 'train') if path[-1] == 'train' else 'test'
+        self._check_section(section, data, path, reader=self._reader(kind), run=run)
+
+    def _check_call(self, registry: str, path: KeyPath, part: Any) -> None:
+        """Check a part whose `type` names a class and whose other keys are the arguments of that class."""
+        if not isinstance(part, Mapping) or part.get('type') is None:
+            self.report((*path, 'type'), 'missing. It names the class.')
+            return
+        kind = self._registered(registry, (*path, 'type'), part['type'])
+        if kind is None:
+            return
+        before = len(self.problems)
+        self._check_arguments(kind, part, path)
+        if kind.is_ours and len(self.problems) == before and not self.early:
+            message = refusal(kind, {key: value for key, value in part.items() if key != 'type'})
+            if message:
+                self.report(path, message if message.endswith('.') else f'{message}.')
+
+    def _check_arguments(self, kind: Component, part: Any, path: KeyPath, given: Collection[str] = ()) -> None:
+        self._check_section(kind.arguments_section(given), part, path, reader=kind.name)
+
+    def _check_training(self) -> None:
+        """Check losses, optimizers and the schedule."""
+        train = self.value('train', kind=Mapping) or {}
+        for name, part in train.items():
+            path = ('train', str(name))
+            is_loss = self.is_deblur or (isinstance(part, Mapping) and 'type' in part)
+            if path[-1].endswith('_opt') and part and is_loss:
+                self._check_call('loss', path, part)
+            # A foreign model with a way of its own to make optimizers checks them itself.
+            if path[-1].startswith('optim_') and (self.is_deblur or self._sets_up('optimizers').startswith('basicsr.')):
+                self._check_optimizer(path, part)
+        scheduler = train.get('scheduler')
+        if self.is_deblur:
+            if scheduler is not None:
+                self._check_schedule(scheduler, ['CosineAnnealingLR', *SCHEDULERS], 'CosineAnnealingLR')
+        elif self._sets_up('schedulers') == 'basicsr.models.base_model':
+            self._check_schedule(scheduler, list(SCHEDULERS), None)
+
+    def _sets_up(self, what: str) -> str:
+        return '' if self.model is None else self.model.sets_up.get(f'setup_{what}', '')
+
+    def _check_optimizer(self, path: KeyPath, part: Any) -> None:
+        if part is None and self.is_deblur:
+            return
+        name = self._one_of(OPTIMIZERS, path, part, default='AdamW' if self.is_deblur else None)
+        if name is not None:
+            self._check_arguments(self.catalogue['optimizer'][name], {'type': name, **part}, path, given=('params',))
+            if 'lr' not in part and not (self.is_deblur and name == 'AdamW'):
+                self.report((*path, 'lr'), f'missing. {name} needs a learning rate.')
+
+    def _check_schedule(self, part: Any, choices: list[str], default: str | None) -> None:
+        path = ('train', 'scheduler')
+        name = self._one_of(choices, path, part, default)
+        if name == 'CosineAnnealingLR':
+            self._check_section(CosineOptions, part, path, reader=name)
+        elif name is not None:
+            self._check_arguments(self.catalogue['scheduler'][name], part, path, given=('optimizer',))
+
+    def _check_metric(self, path: KeyPath, metric: Any) -> None:
+        self._check_section(MetricOptions, metric, path)
+        if not isinstance(metric, Mapping) or 'type' not in metric:
+            return
+        function = self._registered('metric', (*path, 'type'), metric['type'])
+        if function is not None:
+            arguments = {key: value for key, value in metric.items() if key != 'better'}
+            self._check_arguments(function, arguments, path, given=('img', 'img2', 'better'))
+
+    def _registered(self, registry: str, path: KeyPath, name: Any) -> Component | None:
+        """Find what is registered under a name.
+
+        Returns:
+            The class; if there is none, what was probably meant, or None, and a problem is reported.
+        """
+        if name is None:
+            return None
+        names = self.catalogue[registry]
+        for key in (name, f'{name}_basicsr') if isinstance(name, str) else ():
+            if key in names:
+                return names[key]
+        self.report(path, f'nothing is registered under the name {name!r}{nearest(str(name), names)}.')
+        meant = difflib.get_close_matches(str(name), sorted(names), n=1, cutoff=MEANT)
+        return names[meant[0]] if meant else None
+
+    def _one_of(self, choices: Collection[str], path: KeyPath, part: Any, default: str | None) -> str | None:
+        """Read the `type` of a part, which must be one of a few; None, and a problem, if it is not."""
+        name = part.get('type', default) if isinstance(part, Mapping) else None
+        if name in choices:
+            return name
+        got = 'none' if name is None else f'{name!r}{nearest(str(name), choices)}'
+        self.report((*path, 'type'), f'expected one of {", ".join(choices)}, got {got}.')
+        return None
+
+
+def losses(section: type[Options]) -> list[str]:
+    """The keys under which a training has its losses."""
+    return [name for name in fields(section) if name.endswith('_opt')]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from deeprftv2_arch.config.load import read_checked, refuse_early
+from deeprftv2_arch.config.load import read_checked
 from deeprftv2_arch.utils.errors import UserError
 
 RESOLVED = 'resolved_options.yml'
@@ -47,7 +47,7 @@ class CommandLine:
         Raises:
             UserError: For everything that is wrong with the options.
         """
-        refuse_early(self.given.opt, is_train=is_train, **self._changes())
+        read_checked(self.given.opt, is_train=is_train, early=True, **self._changes())
 
     def parse_options(
         self, basicsr_parser: Callable[..., tuple[dict[str, Any], argparse.Namespace]], root: str, is_train: bool

@@ -1,25 +1,33 @@
-"""Check the parts of an option file that name a class: model, data sets, networks, losses, optimizer, metrics."""
+"""What an option file may name, and the arguments of what it names: from BasicSR's registries, or from `names.json`.
+
+`names.json` is the same, printed by ``deeprftv2 options --names``, so that a mistake is told before torch and BasicSR
+are imported, which takes seconds. It only counts as long as the sources that it was made from are those installed.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
-from typing import Any
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from deeprftv2_arch.config.catalogue import Entry
-from deeprftv2_arch.config.checker import Checker
-from deeprftv2_arch.config.problems import KeyPath
-from deeprftv2_arch.config.schema import (
-    ANY_MODEL,
-    DATASETS,
-    FOREIGN_DATASET,
-    METRIC,
-    MODELS,
-    OPTIMIZERS,
-    SCHEDULER,
-)
-from deeprftv2_arch.config.signatures import signature_section
-from deeprftv2_arch.utils.suggest import nearest
+from pydantic import create_model
+
+from deeprftv2_arch.config.options import Options, option
+from deeprftv2_arch.config.schema import OPTIMIZERS, DatasetOptions
+from deeprftv2_arch.utils.errors import UserError
+
+REGISTRIES = {'arch': 'archs', 'dataset': 'data', 'loss': 'losses', 'metric': 'metrics', 'model': 'models'}
+"""Kinds of registered things, as BasicSR's registries are called, and the folders that they are in."""
 
 SCHEDULERS = {
     'MultiStepLR': 'MultiStepRestartLR',
@@ -28,139 +36,272 @@ SCHEDULERS = {
 }
 """Schedules of BasicSR, and the classes behind them."""
 
-BASE_MODEL = 'basicsr.models.base_model.BaseModel'
+COMMON_ARGUMENTS = {
+    'crop_border': 'Pixels left out at every edge.',
+    'trunk': "File with the weights of torchvision's AlexNet; by default it is downloaded.",
+}
+"""Meaning of arguments that docstrings leave out, being the same in many functions."""
 
-MEANT = 0.8
-"""Similarity from which a name that is not registered is taken for a misspelt one, and what it names is judged."""
+ARGUMENTS = r'^ {4}(\w+(?:,\s+\w+)*)(?: \([^)]*\))?: (.*(?:\n {5,}.*)*)'
+"""An entry of `Args`: one or several names, perhaps a type in brackets, the meaning."""
 
+_KINDS: tuple[Any, ...] = (int, float, bool, str, list, dict, Sequence, Mapping, Literal, Any)
+PLAIN = {'None', *(kind.__name__ for kind in _KINDS)}
+"""What annotations of arguments are made of that option files can have values of, by names that this module has too."""
 
-def check_parts(checker: Checker) -> None:
-    """Check every part of the options, first of all those that all others hang on."""
-    options = checker.read.options
-    model = _registered(checker, 'model', ('model_type',), options.get('model_type'))
-    is_ours = _is_defined(model, MODELS)
-    checker.model = '' if model is None else model.name
-    sections = MODELS[model.name] if is_ours else ANY_MODEL
-    checker.check_section(options, (), sections[''])
-    for name in ('path', 'train', 'val', 'logger'):
-        # A test may have the options of the training, which it does not read.
-        is_read = checker.is_train or name in ('path', 'val')
-        if options.get(name) is not None and is_read:
-            checker.check_section(options[name], (name,), sections[name])
-    for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
-        _check_dataset(checker, str(name), data)
-    for name, network in options.items():
-        if str(name).startswith('network_') and isinstance(network, Mapping):
-            _check_call(checker, 'arch', (str(name),), network)
-    if checker.is_train:
-        for name, part in (checker.value('train', kind=Mapping) or {}).items():
-            is_loss = is_ours or (isinstance(part, Mapping) and 'type' in part)
-            if str(name).endswith('_opt') and part and is_loss:
-                _check_call(checker, 'loss', ('train', str(name)), part)
-        if model is not None:
-            _check_optimizers(checker, model)
-            _check_schedule(checker, model)
-    for name, metric in (checker.value('val', 'metrics', kind=Mapping) or {}).items():
-        _check_metric(checker, ('val', 'metrics', str(name)), metric)
+NUMBERS = {'lr': 'float', 'betas': 'list[float]', 'weight_decay': 'float', 'momentum': 'float', 'eps': 'float'}
+"""Arguments of `torch.optim`, which takes tensors too."""
+
+METHODS = ('setup_optimizers', 'setup_schedulers')
+"""Methods of models: where they are BasicSR's, what they read is known."""
+
+NAMES = Path(__file__).with_name('names.json')
+OURS = 'deeprftv2_arch.'
+INSTALLED = (OURS, 'basicsr.', 'torch.optim.')
 
 
-def _check_dataset(checker: Checker, name: str, data: Any) -> None:
-    path = ('datasets', name)
-    checker.known.add(path)
-    if not isinstance(data, Mapping):
-        checker.report(path, 'expected keys of its own: name, type, ...')
-        return
-    kind = _registered(checker, 'dataset', (*path, 'type'), data.get('type'))
-    section = DATASETS[kind.name] if _is_defined(kind, DATASETS) else FOREIGN_DATASET
-    checker.check_section(data, path, section, trains=name == 'train')
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a class or function.
+
+    Attributes:
+        kind: Its annotation, where it is right, so that values are judged by it; `Any` for what is not ours.
+        meaning: What the docstring says.
+        required: Whether it has no default.
+    """
+
+    kind: str = 'Any'
+    meaning: str = ''
+    required: bool = False
+    default: Any = None
 
 
-def _check_call(checker: Checker, registry: str, path: KeyPath, part: Any) -> None:
-    """Check a part whose `type` names a class and whose other keys are the arguments of that class."""
-    if not isinstance(part, Mapping) or part.get('type') is None:
-        checker.report((*path, 'type'), 'missing. It names the class.')
-        return
-    kind = _registered(checker, registry, (*path, 'type'), part['type'])
-    if kind is None:
-        return
-    before = len(checker.findings)
-    checker.check_section(part, path, signature_section(kind, '.'.join(path)))
-    if kind.is_ours and len(checker.findings) == before:
-        refusal = checker.catalogue.refusal(kind, {key: value for key, value in part.items() if key != 'type'})
-        if refusal:
-            checker.report(path, refusal if refusal.endswith('.') else f'{refusal}.')
+@dataclass(frozen=True)
+class Component:
+    """A class or function that an option file may name.
+
+    Attributes:
+        name: Its own name, which may be another one than it is registered under.
+        module: Where it is defined.
+        about: The first sentence of its docstring.
+        takes_all: Whether it takes arguments of any name.
+        options: Module and name of its class attribute `Options`, if it has one.
+        sets_up: Of a model: by name of a method, the module of the class that it has the method from.
+    """
+
+    name: str
+    module: str
+    about: str = ''
+    arguments: dict[str, Argument] = field(default_factory=dict)
+    takes_all: bool = False
+    options: str = ''
+    sets_up: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is of this package."""
+        return self.module.startswith(OURS)
+
+    def section(self, default: type[Options]) -> type[Options]:
+        """The section that a data set or model reads: its `Options`, or the default where it has none."""
+        if not self.options:
+            return default
+        module, _, name = self.options.partition(':')
+        found: Any = importlib.import_module(module)
+        for part in name.split('.'):
+            found = getattr(found, part)
+        return found
+
+    def arguments_section(self, given: Collection[str] = ()) -> type[Options]:
+        """The section of a class or function whose keys are its arguments, its `type` among them.
+
+        Args:
+            given: Arguments that it gets from elsewhere.
+        """
+        if self.options:
+            return self.section(Options)
+        keys: dict[str, Any] = {}
+        wanted = {'type': Argument('str', 'Its name.', True), **self.arguments}
+        for number, (name, argument) in enumerate(wanted.items()):
+            if name not in given:
+                declared = option(
+                    argument.meaning or COMMON_ARGUMENTS.get(name, ''),
+                    argument.default,
+                    needed='always' if argument.required else '',
+                    alias=name,
+                )
+                # Under names of their own: arguments may be called as methods of pydantic are.
+                keys[f'key_{number}'] = (argument.kind, declared)
+        base = AnyArguments if self.takes_all else Arguments
+        return create_model(self.name, __base__=base, __module__=__name__, __doc__=self.about, **keys)
 
 
-def _check_optimizers(checker: Checker, model: Entry) -> None:
-    """Check what optimizers are made from. A foreign model with its own ways checks them itself."""
-    is_ours = _is_defined(model, MODELS)
-    if not is_ours and not checker.catalogue.definer(model, 'setup_optimizers').startswith('basicsr.'):
-        return
-    train = checker.value('train', kind=Mapping) or {}
-    for name, part in ((name, part) for name, part in train.items() if str(name).startswith('optim_')):
-        path = ('train', str(name))
-        kind = _one_of(checker, OPTIMIZERS, path, part, default='AdamW' if is_ours else None)
-        if kind is not None:
-            section = signature_section(checker.catalogue.optimizer(kind), '.'.join(path), given=('params',))
-            checker.check_section({'type': kind, **part}, path, section)
-            if 'lr' not in part and not (is_ours and kind == 'AdamW'):
-                checker.report((*path, 'lr'), f'missing. {kind} needs a learning rate.')
+class Arguments(Options):
+    """The arguments of a class or function."""
 
 
-def _check_schedule(checker: Checker, model: Entry) -> None:
-    path, is_ours = ('train', 'scheduler'), _is_defined(model, MODELS)
-    part = (checker.value('train', kind=Mapping) or {}).get('scheduler')
-    if part is None and is_ours:
-        return
-    if not is_ours and checker.catalogue.definer(model, 'setup_schedulers') != BASE_MODEL:
-        return
-    kinds = ['CosineAnnealingLR'] if is_ours else []
-    kind = _one_of(checker, [*kinds, *SCHEDULERS], path, part, default=next(iter(kinds), None))
-    if kind == 'CosineAnnealingLR':
-        checker.check_section(part, path, SCHEDULER)
-    elif kind is not None:
-        schedule = checker.catalogue.scheduler(SCHEDULERS[kind])
-        checker.check_section(part, path, signature_section(schedule, 'train.scheduler', ('optimizer',)))
+class AnyArguments(Options, extra='allow'):
+    """The same where others may be given too."""
+
+    similarity: ClassVar[float] = 2
 
 
-def _check_metric(checker: Checker, path: KeyPath, metric: Any) -> None:
-    checker.known.add(path)
-    checker.check_section(metric, path, METRIC)
-    if not isinstance(metric, Mapping) or 'type' not in metric:
-        return
-    function = _registered(checker, 'metric', (*path, 'type'), metric['type'])
-    if function is not None:
-        arguments = {key: value for key, value in metric.items() if key != 'better'}
-        checker.check_section(
-            arguments, path, signature_section(function, '.'.join(path), given=('img', 'img2', 'better'))
+Catalogue = dict[str, dict[str, Component]]
+"""By kind, one of the `REGISTRIES`, `optimizer` or `scheduler`, and by the name that it is registered under."""
+
+
+def registered() -> Catalogue:
+    """Everything that an option file may name, as it is registered now."""
+    import torch
+    from basicsr.models import lr_scheduler
+    from basicsr.utils import registry
+
+    found = {
+        kind: {name: component_of(thing) for name, thing in getattr(registry, f'{kind.upper()}_REGISTRY')}
+        for kind in REGISTRIES
+    }
+    found['optimizer'] = {name: component_of(getattr(torch.optim, name)) for name in OPTIMIZERS}
+    found['scheduler'] = {name: component_of(getattr(lr_scheduler, kind)) for name, kind in SCHEDULERS.items()}
+    return found
+
+
+def dataset_section(name: str | None) -> type[DatasetOptions]:
+    """The section of a registered data set; that of any data set where its class declares none."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    return (
+        getattr(DATASET_REGISTRY.get(name), 'Options', DatasetOptions) if name in DATASET_REGISTRY else DatasetOptions
+    )
+
+
+def names_on_file() -> Catalogue | None:
+    """The same from `names.json`; None if the sources have changed since it was written."""
+    written = json.loads(NAMES.read_text(encoding='utf-8'))
+    try:
+        if written['digest'] != _digest():
+            return None
+    except metadata.PackageNotFoundError:
+        return None  # torch is not installed, which its import will say
+    return {
+        kind: {name: _from_json(known) for name, known in names.items()} for kind, names in written['names'].items()
+    }
+
+
+def as_json() -> str:
+    """What belongs into `names.json` for what is installed: BasicSR, torch and this package."""
+    kinds = []
+    for kind, components in registered().items():
+        installed = [item for item in sorted(components.items()) if item[1].module.startswith(INSTALLED)]
+        lines = ',\n'.join(f'{json.dumps(name)}: {json.dumps(_to_json(component))}' for name, component in installed)
+        kinds.append(f'"{kind}": {{\n{lines}\n}}')
+    return f'{{"digest": "{_digest()}",\n"names": {{{", ".join(kinds)}}}}}\n'
+
+
+def _to_json(component: Component) -> dict[str, Any]:
+    entry = {key: value for key, value in vars(component).items() if value}
+    if component.options and not component.options.startswith(f'{OURS}config.'):
+        entry['options'] = f'{__name__}:AnyArguments'  # its import takes long: judged later
+    entry['arguments'] = {
+        name: {key: value for key, value in vars(argument).items() if value and key != 'default'}
+        for name, argument in component.arguments.items()
+    }
+    return entry
+
+
+def _from_json(entry: dict[str, Any]) -> Component:
+    arguments = {name: Argument(**argument) for name, argument in entry['arguments'].items()}
+    return Component(**{**entry, 'arguments': arguments})
+
+
+def _digest() -> str:
+    """Sum up the version of torch, the files of BasicSR that may register names, and those of ours that do."""
+    digest = hashlib.sha256(metadata.version('torch').partition('+')[0].encode())
+    for package in ('basicsr', 'deeprftv2_arch'):
+        spec = importlib.util.find_spec(package)
+        root = Path(spec.origin or '').parent if spec else Path()
+        for folder in REGISTRIES.values():
+            for file in sorted(root.joinpath(folder).glob('*.py')):
+                source = file.read_bytes()
+                if package == 'basicsr' or b'_REGISTRY.register' in source:
+                    digest.update(file.name.encode() + source)
+    return digest.hexdigest()
+
+
+def refusal(component: Component, arguments: Mapping[str, Any]) -> str:
+    """Have a class look at its arguments: it is built without memory, and thrown away.
+
+    Returns:
+        What it says against them; empty if it takes them.
+    """
+    import torch
+
+    thing = getattr(sys.modules[component.module], component.name)
+    try:
+        with torch.device('meta'):
+            thing(**arguments)
+    except (UserError, ValueError, TypeError) as error:
+        return str(error)
+    return ''
+
+
+@cache
+def component_of(thing: Callable[..., Any]) -> Component:
+    """Describe a class or function by its signature and docstring."""
+    owners = thing.__mro__[:-1] if inspect.isclass(thing) else (thing,)
+    docs = [inspect.cleandoc(owner.__doc__ or '') for owner in owners]
+    parameters = inspect.signature(thing).parameters.values()
+    meanings = argument_docs(docs)
+    is_ours = thing.__module__.startswith(OURS)
+    arguments = {
+        p.name: Argument(
+            _kind(p.annotation) if is_ours else NUMBERS.get(p.name, 'Any'),
+            meanings.get(p.name, ''),
+            p.default is p.empty,
+            p.default if is_ours and p.default is not p.empty else None,
         )
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    options: Any = getattr(thing, 'Options', None)
+    is_declared = isinstance(options, type) and issubclass(options, Options)
+    return Component(
+        thing.__name__,
+        thing.__module__,
+        _first_sentence(docs),
+        arguments,
+        any(p.kind is p.VAR_KEYWORD for p in parameters),
+        f'{options.__module__}:{options.__qualname__}' if is_declared else '',
+        {method: _module_of(owners, method) for method in METHODS if hasattr(thing, method)},
+    )
 
 
-def _registered(checker: Checker, registry: str, path: KeyPath, name: Any) -> Entry | None:
-    """What is registered under a name. If there is nothing a finding, and what was probably meant, or None."""
-    if name is None:
-        return None
-    checker.known.add(path)
-    for registered in (name, f'{name}_basicsr') if isinstance(name, str) else ():
-        entry = checker.catalogue.find(registry, registered)
-        if entry is not None:
-            return entry
-    names = checker.catalogue.names(registry)
-    checker.report(path, f'nothing is registered under the name {name!r}{nearest(str(name), names)}.')
-    meant = difflib.get_close_matches(str(name), sorted(names), n=1, cutoff=MEANT)
-    return checker.catalogue.find(registry, meant[0]) if meant else None
+def argument_docs(docs: Sequence[str]) -> dict[str, str]:
+    """Read the `Args` of Google docstrings, each on one line; of a class, with those of its bases that it refers to.
+
+    Args:
+        docs: The docstring of a class or function, and those of the bases in the order of inheritance.
+    """
+    found: dict[str, str] = {}
+    for text in reversed(docs):
+        block = re.search(r'^Args:\n((?: .*\n?|\n)*)', text, flags=re.MULTILINE)
+        for names, meaning in re.findall(ARGUMENTS, block[1], flags=re.MULTILINE) if block else ():
+            for name in re.split(r',\s+', names):
+                if name not in found or not meaning.startswith('As for'):
+                    found[name] = ' '.join(meaning.split())
+    return found
 
 
-def _one_of(checker: Checker, kinds: Collection[str], path: KeyPath, part: Any, default: str | None) -> str | None:
-    """The `type` of a part, which must be one of a few; None, and a finding, if it is not."""
-    kind = part.get('type', default) if isinstance(part, Mapping) else None
-    if kind in kinds:
-        return kind
-    got = 'none' if kind is None else f'{kind!r}{nearest(str(kind), kinds)}'
-    checker.report((*path, 'type'), f'expected one of {", ".join(kinds)}, got {got}.')
-    return None
+def _first_sentence(docs: Iterable[str]) -> str:
+    paragraph = ' '.join(next(filter(None, docs), '').split('\n\n')[0].split())
+    return re.split(r'(?<=\.)\s', paragraph)[0]
 
 
-def _is_defined(kind: Entry | None, sections: Mapping[str, Any]) -> bool:
-    """Whether a class is one of ours whose keys are all known."""
-    return kind is not None and kind.is_ours and kind.name in sections
+def _kind(annotation: Any) -> str:
+    """An annotation as text, where option files have values of that type."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    names = re.findall(r'[A-Za-z_][\w.]*', re.sub(r"'[^']*'", '', text))
+    return text if PLAIN.issuperset(names) else 'Any'
+
+
+def _module_of(classes: Iterable[Any], method: str) -> str:
+    return next((owner.__module__ for owner in classes if method in vars(owner)), '')

@@ -4,57 +4,63 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from deeprftv2_arch.config.checker import Checker
-from deeprftv2_arch.config.protocols import find_protocol
-from deeprftv2_arch.config.schema import DATASETS, MODELS
-from deeprftv2_arch.config.stages import contradictions
-from deeprftv2_arch.config.validators import mixed_precision
+from deeprftv2_arch.config.checker import Checker, losses
+from deeprftv2_arch.config.options import MISSING_DATA, Options
+from deeprftv2_arch.config.problems import KeyPath
+from deeprftv2_arch.config.schema import (
+    DatasetOptions,
+    DeblurTrainOptions,
+    PairedDeblurOptions,
+    PairedOptions,
+    PairedSROptions,
+)
+from deeprftv2_arch.config.stages import stage_mistakes
 from deeprftv2_arch.distributed.env import count_processes
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.suggest import nearest
 
 
-def check_rules(checker: Checker, launcher: str) -> None:
+def check_agreement(checker: Checker, launcher: str) -> None:
     """Check what more than one key has a part in.
 
     Args:
-        checker: It has checked each key by itself.
+        checker: It has checked each section by itself.
         launcher: `none`, `pytorch` or `slurm`: what is to start the processes of the run.
     """
-    val = checker.value('val', kind=Mapping) or {}
     if checker.is_train:
         _check_names_of_datasets(checker)
-        _check_schedule(checker)
-        _check_stages(checker, launcher)
-        _check_crop(checker)
-        _check_losses(checker)
-        best, metrics = checker.value('val', 'best', kind=str), val.get('metrics') or {}
-        if best is not None and best not in metrics:
-            checker.report(('val', 'best'), f'{best!r} is not in val.metrics{nearest(best, metrics)}.')
-    elif not val and 'val' in checker.read.options:
-        checker.report(('val',), 'a test needs it, with save_img at least.')
-    elif checker.model not in MODELS and val.get('save_img') and 'suffix' not in val:
+        _check_end_of_schedule(checker)
+        if checker.is_deblur:
+            _check_deblur_training(checker, launcher)
+    elif not checker.is_deblur and checker.value('val', 'save_img') and 'suffix' not in checker.value('val'):
         checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
-    _check_our_data(checker)
-    _check_precision(checker)
-    _check_foreign_data(checker)
+    _check_scale(checker)
+    _check_foreign_files(checker)
     _check_machine(checker, launcher)
+
+
+def _datasets(checker: Checker) -> Iterator[tuple[KeyPath, Mapping[str, Any], type[Options]]]:
+    """The data sets with their places and the sections that they read."""
+    for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
+        if isinstance(data, Mapping):
+            kind = checker.catalogue['dataset'].get(str(data.get('type')))
+            yield ('datasets', str(name)), data, DatasetOptions if kind is None else kind.section(DatasetOptions)
 
 
 def _check_names_of_datasets(checker: Checker) -> None:
     datasets = checker.value('datasets', kind=Mapping)
     for name in map(str, datasets or ()):
-        phase = name.split('_')[0]
-        if phase not in ('train', 'val') or (phase == 'train' and name != 'train'):
+        if name != 'train' and name.split('_')[0] != 'val':
             checker.report(('datasets', name), 'to train, a data set is called train, val or val_something.')
     if datasets is not None and 'train' not in datasets:
         checker.report(('datasets', 'train'), 'missing. A training needs data.')
 
 
-def _check_schedule(checker: Checker) -> None:
+def _check_end_of_schedule(checker: Checker) -> None:
     """The learning rate must be defined to the end: after its last period BasicSR's curve ends with a TypeError."""
     total = checker.value('train', 'total_iter', kind=int | float)
     path = ('train', 'scheduler')
@@ -69,99 +75,66 @@ def _check_schedule(checker: Checker) -> None:
         checker.report((*path, 'T_max'), message)
 
 
-def _check_stages(checker: Checker, launcher: str) -> None:
-    """Stages must fill the training, and their batches be shared evenly: everything that is wrong with them."""
-    train, data = checker.value('train', kind=Mapping), checker.value('datasets', 'train', kind=Mapping)
-    if train is None or checker.model not in MODELS:
+def _check_deblur_training(checker: Checker, launcher: str) -> None:
+    """Check stages, and that there is a loss."""
+    train = checker.value('train', kind=Mapping)
+    if train is None:
         return
-    for message in contradictions(train, data or {}):
-        checker.report_error(UserError(message))
-    if any(finding.path[:2] == ('train', 'stages') for finding in checker.findings):
-        return
-    stages, processes = train.get('stages') or [], count_processes(launcher)
-    total, iterations = checker.value('train', 'total_iter', kind=int | float), sum(s['iterations'] for s in stages)
-    if stages and total is not None and iterations != total:
-        message = f'their iterations add up to {iterations:.0f}, but train.total_iter is {total:.0f}.'
-        checker.report(('train', 'stages'), message)
-    for number, stage in enumerate(stages):
-        if stage['total_batch'] % processes:
-            message = f'{stage["total_batch"]} images cannot be shared evenly by {processes} processes.'
-            checker.report(('train', 'stages', str(number), 'total_batch'), message)
+    typed = None
+    with suppress(UserError):  # what is wrong with them is reported already
+        kept = {key: value for key, value in train.items() if key in ('total_iter', 'stages')}
+        typed = DeblurTrainOptions.read(kept, 'train')
+    data = checker.value('datasets', 'train', kind=Mapping) or {}
+    for path, message in stage_mistakes(train, data, typed, count_processes(launcher)):
+        checker.report(path, message)
+    names = losses(DeblurTrainOptions)
+    if not any(train.get(name) for name in names):
+        checker.report(('train',), f'no loss is given. Add one of {", ".join(names)}.')
 
 
-def _check_crop(checker: Checker) -> None:
-    """Our data sets cut crops of one size, or of those that the stages of our model have."""
-    data, train = checker.value('datasets', 'train', kind=Mapping), checker.value('train', kind=Mapping) or {}
-    if data is None or str(data.get('type')) not in DATASETS or 'gt_size' in data:
-        return
-    is_staged = checker.model in MODELS and train.get('stages') is not None
-    is_misspelt = any(f.path[:2] == ('datasets', 'train') and "'gt_size'" in f.message for f in checker.findings)
-    if not is_staged and not is_misspelt:
-        message = 'missing. Size of the training crops in pixels; or give train.stages.'
-        checker.report(('datasets', 'train', 'gt_size'), message)
-
-
-def _check_our_data(checker: Checker) -> None:
-    """The scale of our data sets, and the protocols that they are to follow."""
+def _check_scale(checker: Checker) -> None:
     scale = checker.value('scale', kind=int)
-    for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
-        kind, path = (str(data.get('type')), ('datasets', str(name))) if isinstance(data, Mapping) else (None, ())
-        if kind == 'PairedDeblurDataset' and scale not in (None, 1):
-            checker.report(('scale',), f'blurred and sharp images of datasets.{name} have the same size: write 1.')
-        if kind == 'PairedSRDataset' and scale is None:
-            checker.report(('scale',), f'missing. datasets.{name} is for super-resolution.')
-        if kind in DATASETS and (protocol := checker.value(*path, 'protocol', kind=str)) is not None:
-            try:
-                find_protocol(protocol, '.'.join((*path, 'protocol')))
-            except UserError as error:
-                checker.report_error(error)
+    for path, _, section in _datasets(checker):
+        if issubclass(section, PairedDeblurOptions) and scale not in (None, 1):
+            message = f'blurred and sharp images of {".".join(path)} have the same size: write 1.'
+            checker.report(('scale',), message)
+        if issubclass(section, PairedSROptions) and scale is None:
+            checker.report(('scale',), f'missing. {".".join(path)} is for super-resolution.')
 
 
-def _check_precision(checker: Checker) -> None:
-    if checker.model in MODELS:
-        for section in ('train', 'val') if checker.is_train else ('val',):
-            try:
-                mixed_precision(checker.value(section, kind=Mapping) or {}, section)
-            except UserError as error:
-                checker.report_error(error)
-
-
-def _check_losses(checker: Checker) -> None:
-    if checker.model in MODELS and (train := checker.value('train', kind=Mapping)) is not None:
-        losses = [key.name for key in MODELS[checker.model]['train'].keys if key.name.endswith('_opt')]
-        if not any(train.get(name) for name in losses):
-            checker.report(('train',), f'no loss is given. Add one of {", ".join(losses)}.')
-
-
-def _check_foreign_data(checker: Checker) -> None:
-    """Roots and lists of foreign data sets: they are named alike everywhere in BasicSR."""
-    for name, data in (checker.value('datasets', kind=Mapping) or {}).items():
-        if not isinstance(data, Mapping) or str(data.get('type')) in DATASETS:
-            continue
-        for key, value in data.items():
-            path = Path(os.path.expanduser(value)) if isinstance(value, str) else None
-            if path is not None and str(key).startswith(('dataroot', 'meta_info_file')) and not path.exists():
-                kind = 'folder' if str(key).startswith('dataroot') else 'file'
-                message = f'there is no {kind} {os.path.abspath(path)}. Put the data there, or correct the path.'
-                checker.report(('datasets', str(name), str(key)), message)
+def _check_foreign_files(checker: Checker) -> None:
+    """Check that files exist whose keys are named alike in all of BasicSR, where no section declares them as files."""
+    folders = [(path, data) for path, data, section in _datasets(checker) if not issubclass(section, PairedOptions)]
+    for path, part in [*folders, (('path',), checker.value('path', kind=Mapping) or {})]:
+        for key, value in part.items():
+            is_file = str(key).startswith(('meta_info_file', 'pretrain_network_'))
+            if isinstance(value, str) and (is_file or str(key).startswith('dataroot')):
+                file = Path(os.path.expanduser(value))
+                if not file.exists():
+                    advice = '' if path == ('path',) else MISSING_DATA
+                    kind = 'file' if is_file else 'folder'
+                    checker.report((*path, str(key)), f'there is no {kind} {os.path.abspath(file)}.{advice}')
 
 
 def _check_machine(checker: Checker, launcher: str) -> None:
     wanted = checker.value('num_gpu')
     if launcher == 'none' and int(os.environ.get('WORLD_SIZE', 1)) > 1:
         checker.report((), f'{os.environ["WORLD_SIZE"]} processes were started for one run: add --launcher pytorch.')
-    if isinstance(wanted, int) and wanted > 0:
-        present = checker.catalogue.count_gpus()
-        if present == 0 or (launcher == 'none' and wanted > present):
+    present = None if checker.early else _count_gpus()
+    if isinstance(wanted, int) and present is not None:
+        usable = present if launcher == 'none' or present == 0 else wanted  # else each machine has its share
+        if wanted > usable:
             message = f'{wanted}, but this machine has {present}. Write num_gpu: auto, or 0 to use the CPU.'
             checker.report(('num_gpu',), message)
-    if checker.value('datasets', 'train', 'prefetch_mode') == 'cuda' and (
-        wanted == 0 or (wanted == 'auto' and checker.catalogue.count_gpus() == 0)
-    ):
+    has_no_gpu = wanted == 0 or (wanted == 'auto' and present == 0)
+    if checker.value('datasets', 'train', 'prefetch_mode') == 'cuda' and has_no_gpu:
         checker.report(('datasets', 'train', 'prefetch_mode'), 'cuda needs a GPU. Write cpu, or leave it out.')
-    if (
-        checker.is_train
-        and checker.value('logger', 'use_tb_logger')
-        and importlib.util.find_spec('tensorboard') is None
-    ):
+    logs = checker.is_train and checker.value('logger', 'use_tb_logger')
+    if logs and importlib.util.find_spec('tensorboard') is None:
         checker.report(('logger', 'use_tb_logger'), 'TensorBoard is not installed. Try: pip install tensorboard')
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()

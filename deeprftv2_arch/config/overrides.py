@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from deeprftv2_arch.config.problems import Finding, KeyPath
+from deeprftv2_arch.config.problems import KeyPath, Problem
 from deeprftv2_arch.config.yaml_file import OptionFile, parse_value
 from deeprftv2_arch.utils.errors import UserError
 
@@ -13,7 +13,7 @@ from deeprftv2_arch.utils.errors import UserError
 def set_values(read: OptionFile, arguments: Sequence[str]) -> None:
     """Apply the arguments of `--set`: `a.b.c=value`, the value in YAML. Entries of a list go by their number.
 
-    Mistakes are added to the findings of the file.
+    Mistakes are added to the problems of the file.
     """
     for argument in arguments:
         _apply(read, f'--set {argument}', argument, '.')
@@ -29,27 +29,28 @@ def _apply(read: OptionFile, place: str, argument: str, separator: str) -> None:
     dotted, equals, text = argument.partition('=')
     path = tuple(dotted.strip().split(separator))
     if not equals or not all(path):
-        read.findings.append(Finding((), f'expected key{separator}key=value.', place))
+        read.problems.append(Problem((), f'expected key{separator}key=value.', place))
         return
     try:
         value = parse_value(text)
     except UserError as error:
-        read.findings.append(Finding(path, str(error), place))
+        read.problems.append(Problem(path, str(error), place))
         return
     if separator == ':' and text.strip().lower() == 'none':
         value = None
     part: Any = read.options
-    for depth, key in enumerate(path):
+    for depth, name in enumerate(path):
+        key: Any = name
         is_last = depth == len(path) - 1
         if isinstance(part, list):
             if not key.isdigit() or int(key) >= len(part):
                 message = f'this list has {len(part)} entries, numbered from 0; there is no {key}.'
-                read.findings.append(Finding(path[:depth], message, place))
+                read.problems.append(Problem(path[:depth], message, place))
                 return
             key = int(key)
         elif not isinstance(part, dict):
             message = f'it is not a part with keys of its own, so it has no {key}.'
-            read.findings.append(Finding(path[:depth], message, place))
+            read.problems.append(Problem(path[:depth], message, place))
             return
         elif part.get(key) is None:
             if key not in part:
@@ -71,4 +72,4 @@ def _forget(read: OptionFile, path: KeyPath) -> None:
 
     read.lines = {key: line for key, line in read.lines.items() if counts(key)}
     read.arguments = {key: place for key, place in read.arguments.items() if counts(key)}
-    read.findings = [finding for finding in read.findings if not finding.path or counts(finding.path)]
+    read.problems = [problem for problem in read.problems if not problem.path or counts(problem.path)]

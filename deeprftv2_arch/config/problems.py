@@ -11,7 +11,7 @@ KeyPath = tuple[str, ...]
 """A place in the options: the keys that lead there; entries of a list by their number, as text."""
 
 
-class Finding(NamedTuple):
+class Problem(NamedTuple):
     """One thing that is wrong.
 
     Attributes:
@@ -34,9 +34,9 @@ class OptionsError(UserError):
     """An option file with mistakes, all of them, in the order of its lines.
 
     Attributes:
-        findings: At least one; the message holds a line for each.
+        problems: At least one; the message holds a line for each.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        self.findings = sorted(findings, key=lambda finding: finding.line)
-        super().__init__('\n'.join(map(str, self.findings)))
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda problem: problem.line)
+        super().__init__('\n'.join(map(str, self.problems)))

@@ -1,130 +1,117 @@
-"""The reference of all keys, `docs/options.md`, made from the definitions that check them."""
+"""The reference of all keys, `docs/options.md`, and the JSON schema for editors, made from the declared sections."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
 
-from deeprftv2_arch.config import schema as definitions
-from deeprftv2_arch.config.catalogue import Catalogue, Entry
-from deeprftv2_arch.config.keys import NONE_GIVEN, Key, Section, as_yaml
-from deeprftv2_arch.config.signatures import signature_section
+from deeprftv2_arch.config.components import Catalogue, Component
+from deeprftv2_arch.config.options import Options, as_yaml, detail, fields, nested, schemas, words
+from deeprftv2_arch.config.schema import CosineOptions, DatasetOptions, DeblurOptions, MetricOptions
 
-INTRODUCTION = """\
-# Options
+INTRODUCTION = Path(__file__).with_name('introduction.md')
+"""The head of the page."""
 
-Every key of an option file that this package knows. `deeprftv2 options` prints this page, from the
-definitions that check the files.
-
-A file is checked before anything is built or written. All that is wrong is told at once, one line each, with file, line
-and key, and the exit code is 2:
-
-```
-Error: options/train.yml:37: train.grad_clipp: unknown key for DeblurModel (did you mean 'grad_clip'?).
-Error: options/train.yml:52: train.optim_g.lr: YAML takes 1e-3 for text. Write 1.0e-03; or '1e-3', if text is meant.
-```
-
-This comes before torch is imported: names and arguments are read off the source files of BasicSR and of this package.
-A file in which nothing is wrong is checked once more, against what is registered when all is imported. Only that counts
-where a source file imports a package that may register names of its own, as a plugin in a checkout of BasicSR does.
-
-`deeprftv2 options FILE ...` checks files without starting anything.
-
-Values are changed on the command line: `--set train.total_iter=1000 datasets.train.gt_size=128`. The value is YAML, an
-entry of a list goes by its number: `train.stages.0.iterations=500`. BasicSR's form works too, and nothing of it is
-executed: `--force_yml train:total_iter=1000`. The options of a run, with these changes, stand in its folder as
-`resolved_options.yml`, beside the copy of the file.
-
-Judged are the keys below and the arguments of whatever network, loss, metric, optimizer or schedule is named. Models
-and data sets of BasicSR or of other plugins may read more keys; these are left to them.
-
-**Bold** keys are needed: always, or to train (*train*) or to test (*test*). `~` is YAML's word for nothing."""
+KINDS = {
+    'arch': ('Networks', '`type` and arguments stand under `network_g`.', ()),
+    'loss': (
+        'Losses',
+        '`type` and arguments stand under `train.pixel_opt`, `train.fft_opt` or `train.perceptual_opt`.',
+        (),
+    ),
+    'metric': (
+        'Metrics',
+        '`type` and arguments stand under `val.metrics`, below a name of your choice.',
+        ('img', 'img2', 'better'),
+    ),
+}
+"""Title, place and arguments that are given from elsewhere, of what has its arguments for keys."""
 
 
 def reference(catalogue: Catalogue) -> str:
-    """The whole page, in Markdown.
+    """Write the whole page, in Markdown.
 
     Args:
-        catalogue: Of the networks, losses and metrics.
+        catalogue: What is registered.
     """
-    return '\n\n'.join([INTRODUCTION, *_sections(catalogue)]) + '\n'
+    return '\n\n'.join([INTRODUCTION.read_text(encoding='utf-8').rstrip(), *_sections(catalogue)]) + '\n'
+
+
+def ours(catalogue: Catalogue, kind: str) -> list[Component]:
+    """What this package registers, by name."""
+    known = sorted(catalogue[kind].items())
+    return [component for _, component in known if component.is_ours]
 
 
 def _sections(catalogue: Catalogue) -> Iterator[str]:
-    model = definitions.MODELS['DeblurModel']
     yield '## The whole file'
-    yield _table(model[''])
-    yield from _with_parts(definitions.DIST_PARAMS, 3)
+    yield _table(DeblurOptions)
+    yield from _with_nested(DeblurOptions, '', 3, only=['dist_params'])
     yield '## Data sets'
-    yield from _with_parts(definitions.FOREIGN_DATASET, 3, 'any data set')
-    for section in definitions.DATASETS.values():
-        others = Section(section.where, _without(section, definitions.FOREIGN_DATASET), section.about, section.reader)
-        yield from _with_parts(others, 3, f'`{section.reader}`')
+    yield from _section(DatasetOptions, '`datasets.NAME`: any data set', 'datasets.NAME', 3)
+    for data in ours(catalogue, 'dataset'):
+        section = data.section(DatasetOptions)
+        yield from _section(section, f'`datasets.NAME`: `{data.name}`', 'datasets.NAME', 3, fields(DatasetOptions))
     yield '## Model'
     yield 'The keys of `DeblurModel`.'
-    for name in ('path', 'train'):
-        yield from _with_parts(model[name], 3)
-    yield from _with_parts(definitions.SCHEDULER, 3)
-    for name in ('val', 'logger'):
-        yield from _with_parts(model[name], 3)
-    yield from _with_parts(definitions.METRIC, 3)
-    for title, registry, given in (
-        ('Networks', 'arch', ()),
-        ('Losses', 'loss', ()),
-        ('Metrics', 'metric', ('img', 'img2', 'better')),
-    ):
+    yield from _with_nested(DeblurOptions, '', 3, only=['path', 'train'])
+    yield from _section(CosineOptions, '`train.scheduler`', 'train.scheduler', 3)
+    yield from _with_nested(DeblurOptions, '', 3, only=['val', 'logger'])
+    yield from _section(MetricOptions, '`val.metrics.NAME`', 'val.metrics.NAME', 3)
+    for kind, (title, place, given) in KINDS.items():
         yield f'## {title}'
-        yield f'Those of this package; the keys are the arguments. {_WHERE[title]}'
-        for entry in entries_of_ours(catalogue, registry):
-            section = signature_section(entry, f'`{entry.name}`', given)
-            yield from _with_parts(Section(section.where, section.keys[1:], section.about), 3)
+        yield f'Those of this package; the keys are the arguments. {place}'
+        for component in ours(catalogue, kind):
+            yield from _section(component.arguments_section(given), f'`{component.name}`', '', 3, ['type'])
 
 
-_WHERE = {
-    'Networks': '`type` and arguments stand under `network_g`.',
-    'Losses': '`type` and arguments stand under `train.pixel_opt`, `train.fft_opt` or `train.perceptual_opt`.',
-    'Metrics': '`type` and arguments stand under `val.metrics`, below a name of your choice.',
-}
+def _section(
+    section: type[Options], title: str, where: str, level: int, without: Collection[str] = ()
+) -> Iterator[str]:
+    yield f'{"#" * level} {title}'
+    about = ' '.join((section.__doc__ or '').split())
+    if about:
+        yield _plain(about)
+    if set(fields(section)) - set(without):
+        yield _table(section, without)
+    yield from _with_nested(section, where, level + 1)
 
 
-def entries_of_ours(catalogue: Catalogue, registry: str) -> list[Entry]:
-    """What this package registers, by name."""
-    entries = (catalogue.find(registry, name) for name in sorted(catalogue.names(registry)))
-    return [entry for entry in entries if entry.is_ours]
+def _with_nested(section: type[Options], where: str, level: int, only: Collection[str] = ()) -> Iterator[str]:
+    """The sections inside of a section, or some of them."""
+    for name, field in fields(section).items():
+        inside = nested(field)
+        if inside is not None and (name in only or (where and not only)):
+            place = f'{where}.{name}' if where else name
+            entry = '[N]' if 'list[' in str(field.annotation) else ''
+            yield from _section(inside, f'`{place}{entry}`', place, level)
 
 
-def _with_parts(section: Section, level: int, title: str = '') -> Iterator[str]:
-    """A section, and after it those that are inside of it."""
-    where = section.where if '`' in section.where else f'`{section.where}`'
-    yield f'{"#" * level} {where}{f": {title}" if title else ""}'
-    if section.about:
-        yield _plain(section.about)
-    if section.keys:
-        yield _table(section)
-    for key in section.keys:
-        if key.section is not None:
-            yield from _with_parts(key.section, level + 1)
-
-
-def _table(section: Section) -> str:
+def _table(section: type[Options], without: Collection[str] = ()) -> str:
     rows = ['| Key | Value | Default | Meaning |', '| --- | --- | --- | --- |']
-    rows += [
-        f'| {_name(key)} | {_cell(key.expected())} | {_default(key)} | {_cell(key.meaning)} |' for key in section.keys
-    ]
+    values = schemas(section)
+    for name, field in fields(section).items():
+        if name not in without:
+            needed = detail(field, 'needed')
+            mark = ' **↺**' if detail(field, 'may_change') is True else ''
+            meaning = _plain(field.description or '').replace('|', '\\|')
+            default = '' if field.is_required() or needed else _default(field.default, values[name])
+            rows.append(f'| {_name(name, needed)} | {_plain(words(values[name]))} | {default} | {meaning}{mark} |')
     return '\n'.join(rows)
 
 
-def _name(key: Key) -> str:
-    needed = '' if key.needed in ('', 'always') else f' (*{key.needed}*)'
-    return f'**`{key.name}`**{needed}' if key.needed else f'`{key.name}`'
+def _name(name: str, needed: str) -> str:
+    if not needed:
+        return f'`{name}`'
+    run = {'train': ' (*train*)', 'unstaged': ' (*train*)', 'test': ' (*test*)'}.get(needed, '')
+    return f'**`{name}`**{run}'
 
 
-def _default(key: Key) -> str:
-    return '' if key.default is NONE_GIVEN else f'`{as_yaml(key.default)}`'
-
-
-def _cell(text: str) -> str:
-    return _plain(text).replace('|', '\\|')
+def _default(value: Any, schema: dict[str, Any]) -> str:
+    takes_none = {'type': 'null'} in schema.get('anyOf', [])
+    return f'`{as_yaml(value)}`' if takes_none or value not in (None, {}) else ''
 
 
 def _plain(text: str) -> str:
@@ -133,5 +120,32 @@ def _plain(text: str) -> str:
     return re.sub(r':\w+:`~?(?:\w+\.)*(\w+)`', r'`\1`', text).replace('``', '`')
 
 
-def _without(section: Section, common: Section) -> tuple[Key, ...]:
-    return tuple(key for key in section.keys if key.name not in common.names)
+def editor_schema(catalogue: Catalogue) -> dict[str, Any]:
+    """The JSON schema of an option file of a `DeblurModel`.
+
+    Args:
+        catalogue: What is registered.
+    """
+    schema = DeblurOptions.model_json_schema()
+    train = schema['$defs']['DeblurTrainOptions']['properties']
+    schema['properties']['network_g'] |= _choice(catalogue, 'arch')
+    for loss in ('pixel_opt', 'fft_opt', 'perceptual_opt'):
+        train[loss]['anyOf'][0] |= _choice(catalogue, 'loss')
+    metrics = schema['$defs']['DeblurValOptions']['properties']['metrics']
+    metrics['anyOf'][0]['additionalProperties'] = _choice(catalogue, 'metric')
+    schema['properties']['datasets']['additionalProperties'] = _choice(catalogue, 'dataset')
+    return schema
+
+
+def _choice(catalogue: Catalogue, kind: str) -> dict[str, Any]:
+    """The schema of a part whose `type` names a class, and of ours the keys that go with each."""
+    rules = []
+    for component in ours(catalogue, kind):
+        given = KINDS[kind][2] if kind in KINDS else ()
+        section = component.arguments_section(given) if kind in KINDS else component.section(DatasetOptions)
+        properties = schemas(section) | {'type': {'const': component.name}}
+        if kind == 'metric':
+            properties |= schemas(MetricOptions)
+        named = {'properties': {'type': {'const': component.name}}}
+        rules.append({'if': named, 'then': {'properties': properties, 'additionalProperties': False}})
+    return {'type': 'object', 'properties': {'type': {'enum': sorted(catalogue[kind])}}, 'allOf': rules}

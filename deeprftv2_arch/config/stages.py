@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from deeprftv2_arch.config.schema import STAGE
-from deeprftv2_arch.config.validators import height_and_width, positive_integer, reject_unknown_keys
+from deeprftv2_arch.config.problems import KeyPath
+from deeprftv2_arch.config.schema import DatasetOptions, DeblurTrainOptions
 from deeprftv2_arch.utils.errors import UserError
 
 
@@ -55,81 +55,65 @@ def read_stages(options: Mapping[str, Any]) -> tuple[Stage, ...]:
     Raises:
         UserError: If the stages do not add up to ``total_iter`` or a batch does not divide, naming the key.
     """
-    train, data = options['train'], (options.get('datasets') or {}).get('train') or {}
-    total_iter = _iterations(train, 'total_iter', 'train')
+    kept = ('total_iter', 'stages', 'accumulate')
+    given = {key: value for key, value in options['train'].items() if key in kept}
+    train = DeblurTrainOptions.read(given, 'train', 'DeblurModel')
+    data = (options.get('datasets') or {}).get('train') or {}
     processes = options.get('world_size', 1)
+    for path, message in stage_mistakes(options['train'], data, train, processes):
+        raise UserError(f'{".".join(path)}: {message}')
+    batch = {key: value for key, value in data.items() if key == 'batch_size_per_gpu'}
     # The largest micro batch of a process. Without `dist`, one process feeds all GPUs.
-    limit = positive_integer({'batch_size_per_gpu': 1, **data}, 'batch_size_per_gpu', 'datasets.train')
+    limit = DatasetOptions.read(batch, 'datasets.train').batch_size_per_gpu or 1
     limit *= 1 if options.get('dist') else max(1, options.get('num_gpu') or 0)
-    if train.get('stages') is None:
-        once = train.get('accumulate') is None
-        accumulation = 1 if once else positive_integer(train, 'accumulate', 'train')
-        return (Stage(1, total_iter, None, limit * processes * accumulation, processes, accumulation),)
-    for message in contradictions(train, data):
-        raise UserError(message)
-    return _read_list(train['stages'], total_iter, processes, limit)
+    if train.stages is None:
+        accumulation = train.accumulate or 1
+        return (Stage(1, train.total_iter, None, limit * processes * accumulation, processes, accumulation),)
+    stages: list[Stage] = []
+    first = 1
+    for stage in train.stages:
+        last = first - 1 + stage.iterations
+        accumulation = _accumulation(stage.total_batch // processes, limit)
+        stages.append(Stage(first, last, stage.gt_size, stage.total_batch, processes, accumulation))
+        first = last + 1
+    return tuple(stages)
 
 
-def contradictions(train: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
-    """Name the keys that stages take the place of, and stages that are none, a message for each.
+def stage_mistakes(
+    given: Mapping[str, Any], data: Mapping[str, Any], train: DeblurTrainOptions | None, processes: int
+) -> Iterator[tuple[KeyPath, str]]:
+    """Find keys that stages take the place of, and stages that do not fill the training or cannot be shared.
 
     Args:
-        train: The section ``train``.
+        given: The section ``train`` as it was written.
         data: The section ``datasets.train``.
+        train: The section ``train``; None if something else is wrong with it.
+        processes: Number of processes that share a batch.
     """
-    if train.get('stages') is None:
+    if not given.get('stages'):
         return
-    if not train['stages']:
-        yield (
-            'train.stages: expected a list of {gt_size: ..., total_batch: ..., iterations: ...}, '
-            f'got {train["stages"]!r}. Remove it to train in one stage.'
-        )
-    if train.get('accumulate') is not None:
-        yield 'train.accumulate: with train.stages it follows from total_batch. Remove it.'
+    if given.get('accumulate') is not None:
+        yield ('train', 'accumulate'), 'with train.stages it follows from total_batch. Remove it.'
     if data.get('gt_size') is not None:
-        yield 'datasets.train.gt_size: the crop is that of train.stages. Remove it.'
+        yield ('datasets', 'train', 'gt_size'), 'the crop is that of train.stages. Remove it.'
+    if train is None or train.stages is None:
+        return
+    iterations = sum(stage.iterations for stage in train.stages)
+    if iterations != train.total_iter:
+        message = f'their iterations add up to {iterations}, but train.total_iter is {train.total_iter}.'
+        yield ('train', 'stages'), message
+    for number, stage in enumerate(train.stages):
+        if stage.total_batch % processes:
+            yield (
+                ('train', 'stages', str(number), 'total_batch'),
+                f'{stage.total_batch} images do not divide among {processes} processes. Choose a multiple of '
+                f'{processes}, or a number of processes that divides {stage.total_batch}.',
+            )
 
 
 def stage_of(stages: Sequence[Stage], iteration: int) -> Stage:
     """The stage that an iteration belongs to; the last one for those after the end."""
     return next((stage for stage in stages if iteration <= stage.last), stages[-1])
-
-
-def _read_list(entries: Any, total_iter: int, processes: int, limit: int) -> tuple[Stage, ...]:
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        raise UserError(
-            'train.stages: expected a list of {gt_size: ..., total_batch: ..., iterations: ...}, '
-            f'got {entries!r}. Remove it to train in one stage.'
-        )
-    stages: list[Stage] = []
-    for number, entry in enumerate(entries):
-        where = f'train.stages[{number}]'
-        if not isinstance(entry, Mapping):
-            raise UserError(f'{where}: expected {{gt_size: ..., total_batch: ..., iterations: ...}}, got {entry!r}.')
-        reject_unknown_keys(entry, STAGE.names, where)
-        batch = positive_integer(entry, 'total_batch', where)
-        if batch % processes:
-            raise UserError(
-                f'{where}.total_batch: {batch} images do not divide among {processes} processes. Choose a multiple of '
-                f'{processes}, or a number of processes that divides {batch}.'
-            )
-        first = stages[-1].last + 1 if stages else 1
-        last = first - 1 + _iterations(entry, 'iterations', where)
-        share = batch // processes
-        size = height_and_width(entry, 'gt_size', where)
-        stages.append(Stage(first, last, size, batch, processes, _accumulation(share, limit)))
-    if stages[-1].last != total_iter:
-        raise UserError(
-            f'train.stages: their iterations add up to {stages[-1].last}, but train.total_iter is {total_iter}. '
-            'Make them equal.'
-        )
-    return tuple(stages)
-
-
-def _iterations(options: Mapping[str, Any], key: str, where: str) -> int:
-    """Read a number of iterations; ``!!float 6e5`` is one too."""
-    value = options.get(key)
-    return positive_integer({key: int(value) if isinstance(value, float) and value.is_integer() else value}, key, where)
 
 
 def _accumulation(share: int, limit: int) -> int:

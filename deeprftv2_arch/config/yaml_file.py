@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from deeprftv2_arch.config.problems import Finding, KeyPath, OptionsError
+from deeprftv2_arch.config.problems import KeyPath, OptionsError, Problem
 from deeprftv2_arch.utils.errors import UserError
 
 EXPONENT_WITHOUT_POINT = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
@@ -28,7 +28,7 @@ class OptionFile:
         lines: The line of every key and of every entry of a list.
         arguments: The arguments of the command line that set a value, by its key.
         new: Of these keys, those that the file does not have.
-        findings: What is wrong with it as YAML, though it can be read, and with the arguments.
+        problems: What is wrong with it as YAML, though it can be read, and with the arguments.
     """
 
     name: str
@@ -37,18 +37,18 @@ class OptionFile:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     arguments: dict[KeyPath, str] = field(default_factory=dict)
     new: dict[KeyPath, str] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
-    def finding(self, path: KeyPath, message: str) -> Finding:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         """Something wrong at a key, placed on its line, or on that of the nearest key around it."""
         for end in range(len(path), 0, -1):
             place = self.arguments.get(path[:end]) or self.new.get(path[:end])
             if place is not None:
-                return Finding(path, message, place)
+                return Problem(path, message, place)
             if path[:end] in self.lines:
                 line = self.lines[path[:end]]
-                return Finding(path, message, f'{self.name}:{line}', line)
-        return Finding(path, message, f'{self.name}:1', 1)
+                return Problem(path, message, f'{self.name}:{line}', line)
+        return Problem(path, message, f'{self.name}:1', 1)
 
 
 def read_option_file(file: str | Path) -> OptionFile:
@@ -90,7 +90,7 @@ def parse_value(text: str) -> Any:
     except yaml.YAMLError as error:
         raise UserError(f'{text!r} is not a value in YAML: {" ".join(str(error).split())}.') from error
     if isinstance(value, str) and value == text.strip() and EXPONENT_WITHOUT_POINT.fullmatch(value):
-        raise UserError(_number_as_text(value))
+        raise UserError(number_as_text(value))
     return value
 
 
@@ -105,7 +105,7 @@ def _look_through(node: yaml.Node, path: KeyPath, read: OptionFile, loader: yaml
             line, name = key.start_mark.line + 1, str(key.value)
             if name in first and name != '<<':
                 message = f'this key stands on line {first[name]} already, and only the last one would count.'
-                read.findings.append(Finding((*path, name), message, f'{read.name}:{line}', line))
+                read.problems.append(Problem((*path, name), message, f'{read.name}:{line}', line))
             first.setdefault(name, line)
         loader.flatten_mapping(node)  # `<<: *anchor` becomes the keys of the anchor
     for key, value, line in _children(node, loader):
@@ -113,7 +113,7 @@ def _look_through(node: yaml.Node, path: KeyPath, read: OptionFile, loader: yaml
         _look_through(value, (*path, key), read, loader, above)
     is_bare_text = isinstance(node, yaml.ScalarNode) and node.style is None and node.tag == 'tag:yaml.org,2002:str'
     if is_bare_text and EXPONENT_WITHOUT_POINT.fullmatch(node.value):
-        read.findings.append(read.finding(path, _number_as_text(node.value)))
+        read.problems.append(read.problem(path, number_as_text(node.value)))
 
 
 def _children(node: yaml.Node, loader: yaml.SafeLoader) -> Iterator[tuple[str, yaml.Node, int]]:
@@ -125,12 +125,18 @@ def _children(node: yaml.Node, loader: yaml.SafeLoader) -> Iterator[tuple[str, y
             yield str(number), value, value.start_mark.line + 1
 
 
-def _number_as_text(value: str) -> str:
+def is_number_as_text(value: Any) -> bool:
+    """Whether a value is text to YAML 1.1, but likely meant as a number: `1e-3`."""
+    return isinstance(value, str) and EXPONENT_WITHOUT_POINT.fullmatch(value) is not None
+
+
+def number_as_text(value: str) -> str:
+    """Say how to write such a number."""
     number = f'{float(value):.1e}' if float(f'{float(value):.1e}') == float(value) else repr(float(value))
     return f"YAML takes {value} for text. Write {number}; or '{value}', if text is meant."
 
 
-def _syntax(error: yaml.YAMLError, read: OptionFile) -> Finding:
+def _syntax(error: yaml.YAMLError, read: OptionFile) -> Problem:
     mark = getattr(error, 'problem_mark', None)
     problem = getattr(error, 'problem', None) or str(error)
     line = mark.line + 1 if mark else 1
@@ -138,7 +144,7 @@ def _syntax(error: yaml.YAMLError, read: OptionFile) -> Finding:
         problem = 'a tab stands where YAML wants spaces'
     elif 'could not determine a constructor for the tag' in problem:
         problem = f'the tag {problem.split(" tag ")[-1]} would make an object of Python, which option files may not'
-    elif mark and getattr(error, 'context', None):
-        problem = f'{problem} ({error.context}, line {error.context_mark.line + 1})' if error.context_mark else problem
+    elif isinstance(error, yaml.MarkedYAMLError) and error.context and error.context_mark:
+        problem = f'{problem} ({error.context}, line {error.context_mark.line + 1})'
     column = f', column {mark.column + 1}' if mark else ''
-    return Finding((), f'not YAML{column}: {" ".join(problem.split())}.', f'{read.name}:{line}', line)
+    return Problem((), f'not YAML{column}: {" ".join(problem.split())}.', f'{read.name}:{line}', line)

@@ -88,8 +88,11 @@ def _is_transparent(data: bytes) -> bool:
     has_alpha = data.startswith(PNG_SIGNATURE) and data[_PNG_COLOUR_TYPE] & 4
     if not has_alpha:
         return False
-    alpha = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., -1]
-    return int(alpha.min()) < np.iinfo(alpha.dtype).max
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        return False
+    alpha = image[..., -1]
+    return int(alpha.min()) < FULL_SCALE[alpha.dtype]
 
 
 def _check_values(image: np.ndarray, name: str) -> None:

@@ -66,7 +66,7 @@ def peek_lmdb(root: str, key: str) -> bytes:
         return read_lmdb(root, key)
     try:
         with _open(path) as database, database.begin() as transaction:
-            return bytes(transaction.get(key.encode()))
+            return bytes(transaction.get(key.encode()) or b'')
     except lmdb.Error as error:
         raise DataError(f'{root}: cannot read the LMDB: {error}.') from error
 

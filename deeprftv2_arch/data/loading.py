@@ -12,15 +12,16 @@ import torch
 from basicsr.data.prefetch_dataloader import PrefetchDataLoader
 from torch.utils.data import DataLoader, Dataset
 
+from deeprftv2_arch.config.schema import DatasetOptions
 from deeprftv2_arch.config.stages import read_stages
 from deeprftv2_arch.data.sampling import EpochSampler, Sample, SampleOrder
-from deeprftv2_arch.utils.contracts import NamedDataset, SampledDataset
+from deeprftv2_arch.utils.contracts import NamedDataset, SampledDataset, SizedDataset
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.rng import preserve_rng_state
 
 
 def build_training_loader(
-    dataset: Dataset, options: Mapping[str, Any], done: int = 0
+    dataset: SizedDataset, options: Mapping[str, Any], done: int = 0
 ) -> tuple[DataLoader, EpochSampler]:
     """Build the loader of one process: each batch is the process's share of one step of the optimizer.
 
@@ -36,26 +37,27 @@ def build_training_loader(
     Raises:
         UserError: If the stages are wrong, or ask for crops that the data set cannot cut.
     """
-    data, stages = options['datasets']['train'], read_stages(options)
+    stages = read_stages(options)
+    data = DatasetOptions.read(options['datasets']['train'], 'datasets.train')
     for stage in stages:
         if stage.gt_size is not None:
-            _check_crop(dataset, stage.gt_size, data)
+            _check_crop(dataset, stage.gt_size, data.type)
     seed = options['manual_seed']
-    order = SampleOrder(len(dataset), seed, stages, data.get('dataset_enlarge_ratio', 1))
+    order = SampleOrder(len(dataset), seed, stages, data.dataset_enlarge_ratio)
     sampler = EpochSampler(order, options['rank'], options['world_size'], done)
     # As in BasicSR: without `dist`, one process feeds all GPUs.
-    workers = data['num_worker_per_gpu'] * (1 if options['dist'] else max(1, options['num_gpu']))
-    settings = {
-        'dataset': dataset if _takes_samples(dataset) else SeededDataset(dataset),
+    workers = (data.num_worker_per_gpu or 0) * (1 if options['dist'] else max(1, options['num_gpu']))
+    settings: dict[str, Any] = {
+        'dataset': dataset if isinstance(dataset, SampledDataset) else SeededDataset(dataset),
         'batch_sampler': sampler,
         'num_workers': workers,
         # With a generator of its own, starting the loader draws no number from that of the training.
         'generator': torch.Generator().manual_seed(seed),
-        'pin_memory': data.get('pin_memory', False),
-        'persistent_workers': data.get('persistent_workers', False) and workers > 0,
+        'pin_memory': data.pin_memory,
+        'persistent_workers': data.persistent_workers and workers > 0,
     }
-    if data.get('prefetch_mode') == 'cpu':
-        return PrefetchDataLoader(num_prefetch_queue=data.get('num_prefetch_queue', 1), **settings), sampler
+    if data.prefetch_mode == 'cpu':
+        return PrefetchDataLoader(num_prefetch_queue=data.num_prefetch_queue, **settings), sampler
     return DataLoader(**settings), sampler
 
 
@@ -71,7 +73,7 @@ def describe(sampler: EpochSampler, options: Mapping[str, Any]) -> str:
     return f'Training data {options["datasets"]["train"]["name"]}:' + ''.join(f'\n\t{line}' for line in lines)
 
 
-def identity(dataset: Dataset) -> dict[str, Any]:
+def identity(dataset: SizedDataset) -> dict[str, Any]:
     """Return what must be the same for a training to be resumed: the number of images and, if known, their names."""
     names = '\n'.join(dataset.names) if isinstance(dataset, NamedDataset) else ''
     return {'images': len(dataset), 'names': hashlib.sha256(names.encode()).hexdigest()}
@@ -83,7 +85,7 @@ class SeededDataset(Dataset):
     The numbers of the training itself, which may live in the same process, are put back after each item.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: SizedDataset) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
@@ -97,14 +99,10 @@ class SeededDataset(Dataset):
             return self.dataset[sample.index]
 
 
-def _takes_samples(dataset: Dataset) -> bool:
-    return isinstance(dataset, SampledDataset) and dataset.takes_samples
-
-
-def _check_crop(dataset: Dataset, size: tuple[int, int], data: Mapping[str, Any]) -> None:
-    if not _takes_samples(dataset):
+def _check_crop(dataset: SizedDataset, size: tuple[int, int], kind: str) -> None:
+    if not isinstance(dataset, SampledDataset):
         raise UserError(
-            f'train.stages: the data set {data["type"]} cuts one size of crops only. Use PairedDeblurDataset, or '
+            f'train.stages: the data set {kind} cuts one size of crops only. Use PairedDeblurDataset, or '
             'datasets.train.gt_size without stages.'
         )
     dataset.check_crop(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ from basicsr.utils.dist_util import get_dist_info
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deeprftv2_arch.config.keys import Section
-from deeprftv2_arch.config.validators import height_and_width, positive_integer, reject_unknown_keys
+from deeprftv2_arch.config.schema import PairedOptions
 from deeprftv2_arch.data.augmentation import Symmetries, random_crop, random_symmetry
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.paired_images import PairedImages, to_tensor
@@ -23,7 +22,11 @@ from deeprftv2_arch.utils.errors import UserError
 if TYPE_CHECKING:
     from deeprftv2_arch.data.sampling import Sample
 
-AUGMENTATION = {0: Symmetries(False, False, False), 4: Symmetries(True, True, False), 8: Symmetries(True, True, True)}
+SYMMETRIES = {
+    0: Symmetries(left_right=False, top_bottom=False, transpose=False),
+    4: Symmetries(left_right=True, top_bottom=True, transpose=False),
+    8: Symmetries(left_right=True, top_bottom=True, transpose=True),
+}
 """The symmetries that ``augmentation`` stands for, by their number."""
 
 
@@ -31,37 +34,39 @@ class PairedDataset(Dataset):
     """Degraded and good images, paired by name, for training and validation.
 
     Training cuts a random rectangle and turns or mirrors it; validation returns whole images. Images of any depth are
-    divided by their own white.
+    scaled by the maximum of their type.
 
     Args:
-        opt: The data set's section of the option file; the registered classes tell its keys.
-        section: The keys that may stand there.
-        scale: How many pixels of the good image stand for one of the degraded image, along each side.
+        opt: The data set's section of the option file; ``Options`` declares its keys.
+
+    Attributes:
+        opt: The same, for BasicSR.
+        options: The same with typed values.
 
     Raises:
         UserError: If a key, a folder, a list or a pairing is wrong.
     """
 
+    Options: ClassVar[type[PairedOptions]] = PairedOptions
+    """The keys that may stand in an option file, see :mod:`deeprftv2_arch.config.options`."""
+
     takes_samples = True
     """Whether items can be asked for by a Sample; the training's loader looks for this."""
 
-    def __init__(self, opt: Mapping[str, Any], section: Section, scale: int = 1) -> None:
+    def __init__(self, opt: Mapping[str, Any]) -> None:
         self.where = dataset_place(opt)
-        reject_unknown_keys(opt, (*section.names, 'phase'), self.where)
-        if not isinstance(opt.get('phase'), str):
-            raise UserError(f'{self.where}.phase: expected text, got {opt.get("phase")!r}.')
         self.opt = opt
-        self.scale = scale
-        self.training = opt['phase'] == 'train'
-        self.symmetries = _symmetries(opt, self.training, self.where)
-        self.pad_to = height_and_width(opt, 'pad_to', self.where) if 'pad_to' in opt else (1, 1)
-        self.crop_size = None
-        if self.training and 'gt_size' in opt:
-            self.crop_size = height_and_width(opt, 'gt_size', self.where)
+        self.options = self.Options.read(written_options(opt), self.where, type(self).__name__)
+        self.training = _phase(opt) == 'train'
+        self.scale = self.options.scale or 1
+        self.symmetries = _symmetries(self.options, self.training, self.where)
+        self.pad_to: tuple[int, int] | None = None
+        self.crop_size = self.options.gt_size if self.training else None
+        if self.crop_size is not None:
             self.check_crop(self.crop_size)
-        self.images = PairedImages(opt, self.where, scale)
+        self.images = PairedImages(self.options, self.where, self.scale)
         if self.training:
-            _check_batches(opt, len(self), self.where)
+            _check_batches(self.options, len(self), self.where)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -91,15 +96,15 @@ class PairedDataset(Dataset):
         pair = self.images.pairs[index]
         lq, gt = self.images.read(index)
         height, width = gt.shape[:2]
-        lq = _zero_pad(lq, self.pad_to)
-        item = {'lq_path': pair.lq, 'gt_path': pair.gt}
+        lq = self._padded(lq)
+        item: dict[str, Any] = {'lq_path': pair.lq, 'gt_path': pair.gt}
         if self.training:
             generator = None if seed is None else torch.Generator().manual_seed(seed)
-            gt = _zero_pad(gt, self.pad_to)
+            gt = self._padded(gt)
             size = self._crop_size(crop_size, gt, index)
             lq, gt = random_crop(lq, gt, size, scale=self.scale, generator=generator)
             lq, gt = random_symmetry(lq, gt, self.symmetries, generator=generator)
-        elif 'pad_to' in self.opt:
+        elif self.pad_to is not None:
             item['pad'] = (lq.shape[0] - height, lq.shape[1] - width)
         return {'lq': to_tensor(lq), 'gt': to_tensor(gt), **item}
 
@@ -121,6 +126,9 @@ class PairedDataset(Dataset):
                 'Set augmentation: 4, or 0.'
             )
 
+    def _padded(self, image: np.ndarray) -> np.ndarray:
+        return image if self.pad_to is None else _zero_pad(image, self.pad_to)
+
     def _crop_size(self, size: tuple[int, int] | None, gt: np.ndarray, index: int) -> tuple[int, int]:
         """The size of this sample's crop, which must fit into the image."""
         size = size or self.crop_size
@@ -134,6 +142,11 @@ class PairedDataset(Dataset):
                 f'the training crop gt_size: {asked}. Remove the pair, lower gt_size, or bring it to size with pad_to.'
             )
         return size
+
+
+def written_options(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """The section as it may stand in an option file, without what BasicSR adds."""
+    return {key: value for key, value in opt.items() if key != 'phase'}
 
 
 def dataset_place(opt: Mapping[str, Any]) -> str:
@@ -151,28 +164,30 @@ def _zero_pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return padded
 
 
-def _symmetries(opt: Mapping[str, Any], training: bool, where: str) -> Symmetries:
-    """What ``augmentation``, or BasicSR's ``use_hflip`` and ``use_rot``, ask for."""
-    if 'augmentation' not in opt:
-        turn = opt.get('use_rot', True)
-        return Symmetries(left_right=opt.get('use_hflip', True), top_bottom=turn, transpose=turn)
-    number = opt['augmentation']
-    if isinstance(number, bool) or number not in AUGMENTATION:
-        raise UserError(f'{where}.augmentation: expected one of {", ".join(map(str, AUGMENTATION))}, got {number!r}.')
-    if 'use_hflip' in opt or 'use_rot' in opt:
-        raise UserError(f'{where}: augmentation says what use_hflip and use_rot say. Remove it, or both of them.')
-    if number and not training:
+def _phase(opt: Mapping[str, Any]) -> str:
+    phase = opt.get('phase')
+    if not isinstance(phase, str):
+        raise UserError(f'{dataset_place(opt)}.phase: expected text, got {phase!r}.')
+    return phase
+
+
+def _symmetries(options: PairedOptions, training: bool, where: str) -> Symmetries:
+    """The symmetries that ``augmentation``, or BasicSR's ``use_hflip`` and ``use_rot``, ask for."""
+    if 'augmentation' not in options.model_fields_set:
+        turn = options.use_rot
+        return Symmetries(left_right=options.use_hflip, top_bottom=turn, transpose=turn)
+    if options.augmentation and not training:
         raise UserError(f'{where}.augmentation: only training data are turned and mirrored. Remove it.')
-    return AUGMENTATION[number]
+    return SYMMETRIES[options.augmentation]
 
 
-def _check_batches(opt: Mapping[str, Any], pairs: int, where: str) -> None:
+def _check_batches(options: PairedOptions, pairs: int, where: str) -> None:
     """Refuse a batch larger than an epoch: BasicSR drops incomplete batches and would end without one iteration."""
-    if 'batch_size_per_gpu' not in opt:
+    batch = options.batch_size_per_gpu
+    if batch is None:
         return  # built by hand, without BasicSR's loader
-    batch = positive_integer(opt, 'batch_size_per_gpu', where)
     _, processes = get_dist_info()
-    if math.ceil(pairs * opt.get('dataset_enlarge_ratio', 1) / processes) < batch:
+    if math.ceil(pairs * options.dataset_enlarge_ratio / processes) < batch:
         raise UserError(
             f'{where}.batch_size_per_gpu: {batch} is more than the {pairs} pairs of an epoch shared by {processes} '
             f'process(es). Set dataset_enlarge_ratio to at least {math.ceil(batch * processes / pairs)}, or lower it.'

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-from deeprftv2_arch.config.schema import IO_BACKEND
-from deeprftv2_arch.config.validators import reject_unknown_keys
+from deeprftv2_arch.config.schema import IoBackend, PairedOptions
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import FULL_SCALE, decode_image, read_image_file
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs, peek_lmdb, read_lmdb
@@ -29,7 +26,7 @@ class PairedImages:
     (``meta_info_file``, see :func:`~deeprftv2_arch.data.pairing.pair_list`); or by LMDB key.
 
     Args:
-        opt: The data set's section of the option file.
+        options: The data set's section of the option file.
         where: What to call that section in a message.
         scale: How many pixels of the good image stand for one of the degraded image, along each side.
 
@@ -37,18 +34,13 @@ class PairedImages:
         UserError: If a key, a folder, a list or a pairing is wrong.
     """
 
-    def __init__(self, opt: Mapping[str, Any], where: str, scale: int = 1) -> None:
-        for key in ('dataroot_gt', 'dataroot_lq'):
-            if not isinstance(opt.get(key), str):
-                raise UserError(f'{where}.{key}: expected text, got {opt.get(key)!r}.')
-        self.bit_depth = opt.get('bit_depth')
-        if self.bit_depth not in (None, 8, 16):
-            raise UserError(f'{where}.bit_depth: expected 8 or 16, got {self.bit_depth!r}.')
+    def __init__(self, options: PairedOptions, where: str, scale: int = 1) -> None:
+        self.bit_depth = options.bit_depth
         self.scale = scale
-        self.roots = {'gt': opt['dataroot_gt'], 'lq': opt['dataroot_lq']}
-        self.backend = dict(opt.get('io_backend') or {'type': 'disk'})
-        self.pairs = self._find_pairs(opt, where)
-        self._check_names(opt, where)
+        self.roots = {'gt': options.dataroot_gt, 'lq': options.dataroot_lq}
+        self.backend = options.io_backend or IoBackend()
+        self.pairs = self._find_pairs(options)
+        self._check_names(options, where)
         if self.bit_depth == 8:
             self._tell_depth(where)
 
@@ -86,35 +78,24 @@ class PairedImages:
 
     def place(self, name: str, role: str) -> str:
         """What to call an image in a message: its path, or the LMDB and the key."""
-        return f'{self.roots[role]}, key {name!r}' if self.backend['type'] == 'lmdb' else name
+        return f'{self.roots[role]}, key {name!r}' if self.backend.type == 'lmdb' else name
 
-    def _find_pairs(self, opt: Mapping[str, Any], where: str) -> list[ImagePair]:
-        kind, roots = self.backend.get('type'), (self.roots['gt'], self.roots['lq'])
-        list_file = opt.get('meta_info_file')
-        template, recursive = opt.get('filename_tmpl', '{}'), opt.get('recursive', False)
-        if kind == 'lmdb':
-            reject_unknown_keys(self.backend, IO_BACKEND.names, f'{where}.io_backend')
-            if list_file or template != '{}' or recursive:
-                raise UserError(
-                    f'{where}: meta_info_file, filename_tmpl and recursive are for folders; the pairs of an LMDB have '
-                    'equal keys. Remove them.'
-                )
+    def _find_pairs(self, options: PairedOptions) -> list[ImagePair]:
+        roots, template = (self.roots['gt'], self.roots['lq']), options.filename_tmpl
+        if self.backend.type == 'lmdb':
             return pair_lmdbs(*roots)
-        if kind == 'disk':
-            reject_unknown_keys(self.backend, ('type',), f'{where}.io_backend')
-            if list_file:
-                return pair_list(*roots, list_file=list_file, template=template)
-            return pair_folders(*roots, template=template, recursive=recursive)
-        raise UserError(f'{where}.io_backend.type: expected disk or lmdb, got {kind!r}.')
+        if options.meta_info_file:
+            return pair_list(*roots, list_file=options.meta_info_file, template=template)
+        return pair_folders(*roots, template=template, recursive=options.recursive)
 
-    def _check_names(self, opt: Mapping[str, Any], where: str) -> None:
+    def _check_names(self, options: PairedOptions, where: str) -> None:
         """Refuse an image that is its own partner, and GoPro's second set of blurred images."""
-        lmdb = self.backend['type'] == 'lmdb'
+        lmdb = self.backend.type == 'lmdb'
         for pair in self.pairs:
             lq, gt = (f'{self.roots["lq"]}/{pair.lq}', f'{self.roots["gt"]}/{pair.gt}') if lmdb else pair
             if lq == gt:
                 raise UserError(f'{where}: {lq} stands for the blurred and for the sharp image. Correct the paths.')
-            if (gamma := _GAMMA.search(lq)) and not opt.get('allow_gamma', False):
+            if (gamma := _GAMMA.search(lq)) and not options.allow_gamma:
                 raise UserError(
                     f'{where}.dataroot_lq: {lq[: gamma.end()]} holds the gamma-corrected blur of GoPro. The published '
                     'figures are for blur: take that folder, or set allow_gamma: true to go on with this one.'
@@ -134,10 +115,10 @@ class PairedImages:
         return decode_image(self._load(name, role), self.place(name, role), self.bit_depth)
 
     def _load(self, name: str, role: str, *, peek: bool = False) -> bytes:
-        if self.backend['type'] == 'lmdb':
+        if self.backend.type == 'lmdb':
             if peek:
                 return peek_lmdb(self.roots[role], name)
-            return read_lmdb(self.roots[role], name, readahead=self.backend.get('readahead', False))
+            return read_lmdb(self.roots[role], name, readahead=self.backend.readahead)
         return read_image_file(name)
 
 

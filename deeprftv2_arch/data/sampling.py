@@ -27,7 +27,7 @@ class Sample(NamedTuple):
         seed: Seed of all that is random about this sample, in [0, 2^63).
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # the method of tuples is of no use here
     gt_size: tuple[int, int] | None
     seed: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
@@ -20,9 +20,8 @@ from torch.utils.data import DataLoader
 from deeprftv2_arch.checkpoints.io import plain_state, read_checkpoint
 from deeprftv2_arch.checkpoints.load import load_weights
 from deeprftv2_arch.checkpoints.training_start import training_start
-from deeprftv2_arch.config.schema import DEBLUR_TRAIN
+from deeprftv2_arch.config.schema import DeblurOptions, read_sections
 from deeprftv2_arch.config.stages import Stage, read_stages, stage_of
-from deeprftv2_arch.config.validators import number, positive_integer, reject_unknown_keys
 from deeprftv2_arch.distributed.collect import gather_from_all
 from deeprftv2_arch.distributed.signals import GracefulStop
 from deeprftv2_arch.evaluation.contact_sheet import add_pictures
@@ -30,7 +29,7 @@ from deeprftv2_arch.evaluation.evaluator import Evaluator, Restored
 from deeprftv2_arch.evaluation.results import DatasetResult
 from deeprftv2_arch.models.backward import accumulate_gradient
 from deeprftv2_arch.models.bad_steps import BadSteps, damaged_images
-from deeprftv2_arch.models.optimization import RELEASED_GRAD_CLIP, build_optimizer, build_scheduler
+from deeprftv2_arch.models.optimization import build_optimizer, build_scheduler
 from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.models.progress import TrainingProgress
 from deeprftv2_arch.models.saving import CheckpointKeeper
@@ -41,9 +40,6 @@ from deeprftv2_arch.utils.rng import preserve_rng_state, random_state, set_rando
 
 LOSSES = {'pixel_opt': 'l_pix', 'fft_opt': 'l_fft', 'perceptual_opt': 'l_percep'}
 """Name in the log of each loss that an option file can ask for."""
-
-MAX_BAD_STEPS = 10
-"""How many steps in a row may be skipped, unless `train.max_bad_steps` says otherwise."""
 
 
 @MODEL_REGISTRY.register()
@@ -88,9 +84,11 @@ class DeblurModel(SRModel):
     ema_decay = 0.0
     """Decay of the running mean of the weights; above 0 there is one, ``net_g_ema``."""
 
+    Options: ClassVar[type[DeblurOptions]] = DeblurOptions
+    """The keys that may stand in an option file, see :mod:`deeprftv2_arch.config.options`."""
+
     def __init__(self, opt: dict[str, Any]) -> None:
-        if opt['is_train']:
-            reject_unknown_keys(opt['train'], DEBLUR_TRAIN.names, 'train')
+        self.options = read_sections(self.Options, opt, type(self).__name__)
         # Before the base class, which calls model_to_device.
         self.precision = {phase: Precision.from_options(opt.get(phase), phase) for phase in ('train', 'val')}
         super().__init__(opt)
@@ -117,9 +115,10 @@ class DeblurModel(SRModel):
 
     def init_training_settings(self) -> None:
         """Build losses, optimizer, schedule and, if asked for, the running mean of the weights."""
-        options = self.opt['train']
-        self.checkpoints = CheckpointKeeper(self.opt)
-        self.history = ValidationHistory(self.opt.get('val') or {}, self.checkpoints.validations, self.checkpoints.best)
+        options, train, logger = self.opt['train'], self.options.train, self.options.logger
+        assert train is not None  # of every training; this is for type checkers
+        self.checkpoints = CheckpointKeeper(self.opt, keep=logger.keep_checkpoints if logger else None)
+        self.history = ValidationHistory(self.options.val, self.checkpoints.validations, self.checkpoints.best)
         self.best_metric_results = self.history.best_metric_results  # BasicSR logs them
         self.progress = TrainingProgress(self.opt)
         self.net_g.train()
@@ -130,11 +129,8 @@ class DeblurModel(SRModel):
                 self.criteria[name] = build_loss(options[key]).to(self.device)
         if not self.criteria:
             raise UserError(f'train: no loss is given. Add {" or ".join(LOSSES)}.')
-        self.grad_clip = number({'grad_clip': RELEASED_GRAD_CLIP, **options}, 'grad_clip', 'train')
-        self.ema_decay = number({'ema_decay': 0, **options}, 'ema_decay', 'train')
-        limit = {'max_bad_steps': MAX_BAD_STEPS, **options}
-        max_bad_steps = positive_integer(limit, 'max_bad_steps', 'train')
-        self.bad_steps = BadSteps(max_bad_steps, self.checkpoints.restart_hint)
+        self.grad_clip, self.ema_decay = train.grad_clip, train.ema_decay
+        self.bad_steps = BadSteps(train.max_bad_steps, self.checkpoints.restart_hint)
         self.stages = read_stages(self.opt)
         self.stage: Stage | None = None
         if self.ema_decay > 0:
@@ -156,12 +152,12 @@ class DeblurModel(SRModel):
         if frozen:
             get_root_logger().warning(f'Not optimized, for they take no gradient: {", ".join(frozen)}')
         self.trained_parameters = [parameter for name, parameter in parameters.items() if name not in frozen]
-        self.optimizer_g = build_optimizer(self.trained_parameters, self.opt['train'])
+        self.optimizer_g = build_optimizer(self.trained_parameters, self.options.train)
         self.optimizers.append(self.optimizer_g)
 
     def setup_schedulers(self) -> None:
         """Build the schedule of the learning rate."""
-        self.schedulers = [build_scheduler(optimizer, self.opt['train']) for optimizer in self.optimizers]
+        self.schedulers = [build_scheduler(optimizer, self.options.train) for optimizer in self.optimizers]
 
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'

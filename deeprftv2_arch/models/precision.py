@@ -11,13 +11,11 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from deeprftv2_arch.config.validators import mixed_precision
+from deeprftv2_arch.config.schema import PrecisionOptions
 from deeprftv2_arch.nn import fused
 from deeprftv2_arch.nn.nafblock import NAFBlock
 from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.utils.errors import UserError
-
-FLAGS = ('tf32', 'channels_last', 'compile')
 
 # Convolutions use TF32 where the GPU has it, matrix products do not.
 _TORCH_TF32 = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
@@ -57,13 +55,10 @@ class Precision:
         Raises:
             UserError: A value that cannot be; for float16 with the reason.
         """
-        options = options or {}
-        amp = mixed_precision(options, where)
-        given = {key: options[key] for key in FLAGS if options.get(key) is not None}
-        for key, value in given.items():
-            if not isinstance(value, bool):
-                raise UserError(f'{where}.{key}: expected true or false, got {value!r}.')
-        return cls(where, amp, **given)
+        keys = PrecisionOptions.model_fields
+        given = {key: value for key, value in (options or {}).items() if key in keys}
+        typed = PrecisionOptions.read(given, where)
+        return cls(where, typed.amp is not None, typed.tf32, typed.channels_last, typed.compile)
 
     def prepare(self, net: nn.Module, device: torch.device) -> None:
         """Bring a network into the memory layout that was asked for and have it compiled; its keys stay as they are.
@@ -105,7 +100,7 @@ class Precision:
         """Describe it for the log."""
         words = ['mixed precision (bfloat16)' if self.amp else 'float32']
         if self.tf32 is not None:
-            words.append(f'TF32 {"on" if self.tf32 else "off"}')
+            words.append('TF32 on' if self.tf32 else 'TF32 off')
         if self.channels_last:
             words.append('channels last')
         if self.compile:

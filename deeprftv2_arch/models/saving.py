@@ -12,7 +12,6 @@ from torch import nn
 
 from deeprftv2_arch.checkpoints.io import plain_weights, save_checkpoint
 from deeprftv2_arch.checkpoints.resume import training_fingerprint
-from deeprftv2_arch.config.validators import positive_integer
 
 
 class CheckpointKeeper:
@@ -22,18 +21,17 @@ class CheckpointKeeper:
 
     Args:
         options: All options of a training, as BasicSR has parsed them.
+        keep: How many of the numbered checkpoints stay; None for all.
 
     Raises:
-        UserError: For wrong options.
+        UserError: For wrong stages.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], keep: int | None = None) -> None:
         self._models = Path(options['path']['models'])
         self._states = Path(options['path']['training_states'])
         self._fingerprint = training_fingerprint(options)
-        self._keep: int | None = None
-        if options['logger'].get('keep_checkpoints') is not None:
-            self._keep = positive_integer(options['logger'], 'keep_checkpoints', 'logger')
+        self._keep = keep
 
     @property
     def best(self) -> Path:

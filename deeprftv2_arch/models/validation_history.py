@@ -10,11 +10,9 @@ from typing import Any
 from basicsr.utils.dist_util import master_only
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint, save_checkpoint
-from deeprftv2_arch.config.validators import positive_integer
+from deeprftv2_arch.config.schema import DeblurValOptions
 from deeprftv2_arch.evaluation.results import DatasetResult
 from deeprftv2_arch.evaluation.scores import better
-from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.suggest import nearest
 
 
 class ValidationHistory:
@@ -25,7 +23,7 @@ class ValidationHistory:
     * ``val.patience``: after how many validations in a row without a better value of ``val.best`` the training ends.
 
     Args:
-        val: The section ``val`` of the options.
+        val: The section ``val`` of the options; None for none.
         file: Where the history is written after each validation: it comes after the state of its iteration.
         best_weights: Where the best weights are kept, for messages.
 
@@ -33,14 +31,11 @@ class ValidationHistory:
         best: Data set, metric, value and iteration of the best validation by ``val.best``, and how many came since.
         best_metric_results: The best value of each metric on each data set, as BasicSR keeps and logs it.
         stop_reason: Why the training is to end; empty as long as it is not.
-
-    Raises:
-        UserError: For wrong options.
     """
 
-    def __init__(self, val: Mapping[str, Any], file: Path, best_weights: Path) -> None:
-        self._metric = _best_metric(val)
-        self._patience = _patience(val)
+    def __init__(self, val: DeblurValOptions | None, file: Path, best_weights: Path) -> None:
+        self._metric = val.best if val else None
+        self._patience = val.patience if val else None
         self._file = file
         self._best_weights = best_weights
         self._history: dict[Any, dict[str, Any]] = {}
@@ -109,29 +104,3 @@ class ValidationHistory:
 
 def _improves(value: float, best: float, direction: str) -> bool:
     return value > best if direction == 'higher' else value < best
-
-
-def _best_metric(val: Mapping[str, Any]) -> str | None:
-    """Read ``val.best``.
-
-    Raises:
-        UserError: If it names no metric.
-    """
-    name, metrics = val.get('best'), val.get('metrics') or {}
-    if name is not None and name not in metrics:
-        known = ', '.join(metrics) or 'none'
-        raise UserError(f'val.best: {name!r} is not in val.metrics ({known}){nearest(str(name), metrics)}.')
-    return name
-
-
-def _patience(val: Mapping[str, Any]) -> int | None:
-    """Read ``val.patience``.
-
-    Raises:
-        UserError: If it is not a positive integer, or if ``val.best`` does not say what to watch.
-    """
-    if val.get('patience') is None:
-        return None
-    if val.get('best') is None:
-        raise UserError('val.patience: name the metric to watch as val.best.')
-    return positive_integer(val, 'patience', 'val')

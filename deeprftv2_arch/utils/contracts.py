@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -28,6 +28,14 @@ class NetworkWithTestMode(Protocol):
 def returns_all_outputs(network: nn.Module) -> bool:
     """Tell whether ``forward(x, return_all=True)`` gives every output, as one list per scale, full resolution first."""
     return 'return_all' in inspect.signature(network.forward).parameters
+
+
+class SizedDataset(Protocol):
+    """A data set with a length, as all of BasicSR are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Any: ...
 
 
 @runtime_checkable

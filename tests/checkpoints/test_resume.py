@@ -120,7 +120,7 @@ def test_none_that_is_good(options, save):
     ('key', 'value', 'message'),
     [
         ('train.optim_g.lr', 5e-4, r'train\.optim_g\.lr: 0\.0005 instead of 0\.001'),
-        ('train.grad_clip', 1.0, r'train\.grad_clip: 1\.0 instead of absent'),
+        ('train.grad_clip', 1.0, r'train\.grad_clip: 1\.0 instead of 0\.01'),
         ('network_g.type', 'NAFNet', r'network_g\.type: NAFNet instead of DeepRFTv2'),
         ('network_g.num_blocks', [1, 3], r'network_g\.num_blocks: \[1, 3\] instead of \[1, 2\]'),
         ('datasets.train.gt_size', 64, r'datasets\.train\.gt_size: 64 instead of 32'),

@@ -28,36 +28,36 @@ def test_values_and_their_lines(read):
     assert file.lines[('b', 'c', '1')] == 3
     assert file.lines[('b', 'd', 'e')] == 4
     assert file.lines[('f', '1', 'g')] == 8
-    assert file.findings == []
+    assert file.problems == []
 
 
 def test_merged_keys_have_the_line_where_they_stand(read):
     file = read('a: &common\n  x: 1\n  y: 2\nb:\n  <<: *common\n  y: 3\n')
     assert file.options['b'] == {'x': 1, 'y': 3}
     assert (file.lines[('b', 'x')], file.lines[('b', 'y')]) == (2, 6)
-    assert file.findings == []
+    assert file.problems == []
 
 
 def test_the_same_key_twice(read):
-    (finding,) = read('train:\n  lr: 1\n  decay: 2\n  lr: 3\n').findings
-    assert str(finding) == 'x.yml:4: train.lr: this key stands on line 2 already, and only the last one would count.'
+    (problem,) = read('train:\n  lr: 1\n  decay: 2\n  lr: 3\n').problems
+    assert str(problem) == 'x.yml:4: train.lr: this key stands on line 2 already, and only the last one would count.'
 
 
 @pytest.mark.parametrize('number', ['1e-3', '-2E5', '1e6', '1.5e3', '.5e+1'])
 def test_numbers_that_yaml_takes_for_text(read, number):
-    findings = read(f'a:\n  - {number}\n  - \'{number}\'\n  - "{number}"\n').findings
+    problems = read(f'a:\n  - {number}\n  - \'{number}\'\n  - "{number}"\n').problems
     if number == '.5e+1':
-        assert findings == []  # YAML has a sign and a point
+        assert problems == []  # YAML has a sign and a point
         return
-    (finding,) = findings
-    assert str(finding).startswith(f'x.yml:2: a.0: YAML takes {number} for text. Write ')
-    written = str(finding).split('Write ')[1].split(';')[0]
+    (problem,) = problems
+    assert str(problem).startswith(f'x.yml:2: a.0: YAML takes {number} for text. Write ')
+    written = str(problem).split('Write ')[1].split(';')[0]
     assert read(f'a: {written}').options['a'] == float(number)
 
 
 @pytest.mark.parametrize('text', ['name: 2e', 'name: e5', 'name: x1e5', 'name: 1_000', 'lr: 1.0e-3', 'lr: 1e'])
 def test_what_is_no_number_stays_text(read, text):
-    assert read(text).findings == []
+    assert read(text).problems == []
 
 
 @pytest.mark.parametrize(

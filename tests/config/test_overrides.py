@@ -45,7 +45,7 @@ def test_values_of_set(argument, path, value):
     for key in path:
         part = part[key]
     assert part == value
-    assert file.findings == []
+    assert file.problems == []
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_values_of_set(argument, path, value):
 def test_what_set_refuses(argument, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = changed(set_values, argument)
-    (finding,) = file.findings
-    assert message in str(finding)
+    (problem,) = file.problems
+    assert message in str(problem)
     assert file.options == yaml.safe_load(TEXT)
     assert list(tmp_path.iterdir()) == []
 

@@ -89,9 +89,9 @@ def test_grayscale_alpha_and_sixteen_bits_become_rgb(folders):
     ('more', 'says'),
     [
         ({'phase': 'train', 'gt_size': 25}, r'gt_size \[25, 25\] are not multiples of scale: 3'),
-        ({'phase': 'val', 'scale': 0}, 'scale: expected an integer'),
+        ({'phase': 'val', 'scale': 0}, 'scale: expected a whole number'),
         ({'phase': 'val', 'filename_tmpl': '{}_LR'}, 'without partner.*a.png'),
-        ({'phase': 'val', 'pad_to': 64}, "unknown key 'pad_to'"),
+        ({'phase': 'val', 'pad_to': 64}, 'pad_to: unknown key for PairedSRDataset'),
     ],
 )
 def test_wrong_options_are_named(folders, more, says):

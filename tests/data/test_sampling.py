@@ -185,13 +185,16 @@ class TestStages:
         ('change', 'message'),
         [
             ({'total_iter': 599}, r'train\.stages: their iterations add up to 600, but train\.total_iter is 599'),
-            ({'processes': 3}, r'train\.stages\[0\]\.total_batch: 16 images do not divide among 3 processes'),
+            ({'processes': 3}, r'train\.stages\.0\.total_batch: 16 images do not divide among 3 processes'),
             ({'accumulate': 2}, r'train\.accumulate: with train\.stages it follows'),
             ({'stages': {'gt_size': 8}}, r'train\.stages: expected a list'),
-            ({'stages': [{'gt_size': 8, 'total_batch': 1, 'iteration': 600}]}, r"stages\[0\]: unknown key 'iteration'"),
-            ({'stages': [{'gt_size': 8, 'total_batch': 0, 'iterations': 600}]}, r'stages\[0\]\.total_batch: expected'),
-            ({'stages': [{'gt_size': '8', 'total_batch': 1, 'iterations': 600}]}, r'stages\[0\]\.gt_size: expected'),
-            ({'stages': [{'gt_size': [8], 'total_batch': 1, 'iterations': 600}]}, r'stages\[0\]\.gt_size: expected'),
+            (
+                {'stages': [{'gt_size': 8, 'total_batch': 1, 'iteration': 600}]},
+                r'0\.iteration: unknown key for Deb',
+            ),
+            ({'stages': [{'gt_size': 8, 'total_batch': 0, 'iterations': 600}]}, r'stages\.0\.total_batch: expected'),
+            ({'stages': [{'gt_size': '8', 'total_batch': 1, 'iterations': 600}]}, r'stages\.0\.gt_size: expected'),
+            ({'stages': [{'gt_size': [8], 'total_batch': 1, 'iterations': 600}]}, r'stages\.0\.gt_size: expected'),
         ],
     )
     def test_mistakes_name_the_key(self, change, message):

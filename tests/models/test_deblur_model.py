@@ -278,11 +278,11 @@ def test_result_that_is_not_finite_is_not_scored(make_model, write_pairs, tmp_pa
 @pytest.mark.parametrize(
     ('train', 'message'),
     [
-        ({'grad_clipp': 1}, r"train: unknown key 'grad_clipp' \(did you mean 'grad_clip'\?\)"),
+        ({'grad_clipp': 1}, r"train\.grad_clipp: unknown key for DeblurModel \(did you mean 'grad_clip'\?\)"),
         ({'grad_clip': '1e-2'}, r'train\.grad_clip: expected a number'),
         ({'ema_decay': -1}, r'train\.ema_decay: expected a number'),
         ({'pixel_opt': None, 'fft_opt': None}, 'train: no loss is given. Add pixel_opt'),
-        ({'total_iter': 0}, r'train\.total_iter: expected an integer'),
+        ({'total_iter': 0}, r'train\.total_iter: expected a whole number of at least 1, got 0'),
     ],
 )
 def test_wrong_options_are_named(make_model, train, message):
