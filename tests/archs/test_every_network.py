@@ -28,8 +28,8 @@ OPTIONS = {
         'after': 'conv_after_body',
     },
 }
-# They have nothing to train: test_reference_networks.py.
-REFERENCES = {'Bicubic', 'Identity'}
+# They have nothing to train: test_reference_networks.py. Pretrained is built from a file: test_spandrel.py.
+REFERENCES = {'Bicubic', 'Identity', 'Pretrained'}
 OURS = [name for name, cls in ARCH_REGISTRY if cls.__module__.startswith('deeprftv2_arch.') and name not in REFERENCES]
 
 
