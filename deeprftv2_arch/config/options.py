@@ -53,7 +53,6 @@ def option(
     needed: Literal['', 'always', 'run', 'train', 'unstaged', 'test'] = '',
     may_change: bool | Collection[str] = False,
     alias: str | None = None,
-    source: str = '',
 ) -> Any:
     """Declare a key.
 
@@ -64,12 +63,10 @@ def option(
             `train` or `test` such a run; `unstaged` a training without `train.stages`.
         may_change: Whether a resumed training may have another value; of a key with keys of its own, which of these.
         alias: Its name in the option file, if that is not the name of the field.
-        source: Where the default comes from.
     """
     details: dict[str, Any] = {
         'needed': needed,
         'may_change': may_change if isinstance(may_change, bool) else list(may_change),
-        'source': source,
     }
     return Field(... if needed == 'always' else default, alias=alias, description=meaning, json_schema_extra=details)
 
@@ -109,7 +106,7 @@ def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def detail(field: FieldInfo, name: str) -> Any:
-    """What a key was declared with: `needed`, `may_change` or `source`."""
+    """What a key was declared with: `needed` or `may_change`."""
     return field.json_schema_extra.get(name) if isinstance(field.json_schema_extra, dict) else None
 
 
@@ -205,8 +202,8 @@ def _wrong_keys(
         elif section.model_config.get('extra') == 'forbid':
             yield (*path, name), f'unknown key{suffix}. Known keys: {", ".join(sorted(known))}.'
         else:
-            place = (*path, name)
-            allowed[place] = list(known)
+            unjudged = (*path, name)
+            allowed[unjudged] = list(known)
     for name, field in known.items():
         is_absent = name not in part or (part[name] is None and field.get_default() is None)
         if is_absent and detail(field, 'needed') in _NEEDS[run] and name not in suggested:
