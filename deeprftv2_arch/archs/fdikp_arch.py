@@ -46,6 +46,7 @@ class FDIKP(nn.Module):
         num_kernels: Inverse kernels M that are predicted for an image at each scale.
         kernel_size: Taps of a kernel per side, odd.
         spectrum_tile: Side of the tiles that the frequency branch takes its spectrum over, even, in pixels.
+        spectral_channels: Channels that this spectrum is taken of.
         branches: What predicts the kernels: ``both`` branches, ``spatial`` or ``frequency``.
         signed_gain: Let gains of the frequency branch be negative, as the inverse of a disk needs.
         dilations: Apply every kernel with each of these distances between taps.
@@ -77,6 +78,7 @@ class FDIKP(nn.Module):
         num_kernels: int = 8,
         kernel_size: int = 15,
         spectrum_tile: int = 64,
+        spectral_channels: int = 16,
         branches: Literal['both', 'spatial', 'frequency'] = 'both',
         signed_gain: bool = False,
         dilations: Sequence[int] = (1,),
@@ -105,6 +107,7 @@ class FDIKP(nn.Module):
             num_kernels=num_kernels,
             kernel_size=kernel_size,
             spectrum_tile=spectrum_tile,
+            spectral_channels=spectral_channels,
             branches=branches,
             signed_gain=signed_gain,
         )

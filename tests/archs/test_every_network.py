@@ -27,6 +27,7 @@ OPTIONS = {
         'num_kernels': 2,
         'kernel_size': 5,
         'spectrum_tile': 8,
+        'spectral_channels': 3,
         'dilations': [1, 2],
         'state_channels': 4,
     },

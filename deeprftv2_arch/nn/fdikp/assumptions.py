@@ -40,7 +40,8 @@ ASSUMPTIONS = (
         'A2',
         'size of the kernels',
         '15 x 15, depthwise on the colours of the image',
-        'The largest of INIKNet. Cut to 15 taps, the Wiener filter of a Gaussian of 2 pixels loses 3 % of its norm.',
+        'The largest of INIKNet. Cut so, the Wiener filter undoes 99 % of what it could for a Gaussian of 1 pixel, '
+        '78 % for 2 pixels, and 55 % for a disk of radius 3, which wants 31 taps.',
         {'kernel_size': 15},
     ),
     Assumption(
@@ -50,7 +51,7 @@ ASSUMPTIONS = (
         'frequencies',
         'A blur is a sum there, wherever things lie and however large the image is. Without coordinates a convolution '
         'cannot tell low from high frequencies.',
-        {'spectrum_tile': 64, 'branches': 'both'},
+        {'spectrum_tile': 64, 'spectral_channels': 16, 'branches': 'both'},
     ),
     Assumption(
         'A4',

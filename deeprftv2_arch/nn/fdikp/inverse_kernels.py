@@ -21,20 +21,20 @@ from deeprftv2_arch.nn.precision import at_least_float32
 Branches = Literal['both', 'spatial', 'frequency']
 BRANCHES = ('both', 'spatial', 'frequency')
 
-SPECTRAL_CHANNELS = 16
-HEAD_CHANNELS = 48
 # The gain of a frequency stays within [1/10, 10]. A Wiener filter with a noise floor of 0.01 has gains up to 5.
 LARGEST_GAIN = 10.0
 
 
-def check_inverse_kernels(num_kernels: int, kernel_size: int, tile: int, branches: str) -> None:
+def check_inverse_kernels(num_kernels: int, kernel_size: int, tile: int, spectral_channels: int, branches: str) -> None:
     """What must hold for the arguments of :class:`DualBranchInverseKernels`.
 
     Raises:
         ValueError: It does not; the message names the arguments.
     """
-    if num_kernels < 1:
-        raise ValueError(f'num_kernels must be at least 1, got {num_kernels}')
+    if min(num_kernels, spectral_channels) < 1:
+        raise ValueError(
+            f'num_kernels and spectral_channels must be at least 1, got {num_kernels} and {spectral_channels}'
+        )
     if kernel_size < 3 or not kernel_size % 2:
         raise ValueError(f'kernel_size must be odd and at least 3, got {kernel_size}')
     if tile % 2 or tile <= kernel_size:
@@ -101,6 +101,7 @@ class FrequencyBranch(nn.Module):
         channels: Channels C of the feature map.
         num_kernels, kernel_size: Number M of kernels, and their taps k per side.
         tile: Side T of the tiles of the spectrum in pixels of the map.
+        spectral_channels: Channels that the spectrum is taken of; the head on top has three times as many.
         signed: Gains may be negative and are not bounded, ``1 + G``, as the inverse of a disk needs, whose transform
             changes its sign. Otherwise they are ``10 ** tanh G``, positive and within [1/10, 10].
 
@@ -108,13 +109,23 @@ class FrequencyBranch(nn.Module):
         (N, C, H, W) -> changes of the unit pulse (N, M, k, k), zero at the start.
     """
 
-    def __init__(self, channels: int, num_kernels: int, kernel_size: int, tile: int, signed: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        num_kernels: int,
+        kernel_size: int,
+        *,
+        tile: int,
+        spectral_channels: int = 16,
+        signed: bool = False,
+    ) -> None:
         super().__init__()
+        head_channels = 3 * spectral_channels
         self.kernel_size, self.tile, self.signed = kernel_size, tile, signed
-        self.project = PointwiseConv2d(channels, SPECTRAL_CHANNELS)
-        self.entry = nn.Conv2d(SPECTRAL_CHANNELS + 2, HEAD_CHANNELS, 3)
-        self.blocks = nn.Sequential(SpectralBlock(HEAD_CHANNELS), SpectralBlock(HEAD_CHANNELS))
-        self.exit = PointwiseConv2d(HEAD_CHANNELS, num_kernels)
+        self.project = PointwiseConv2d(channels, spectral_channels)
+        self.entry = nn.Conv2d(spectral_channels + 2, head_channels, 3)
+        self.blocks = nn.Sequential(SpectralBlock(head_channels), SpectralBlock(head_channels))
+        self.exit = PointwiseConv2d(head_channels, num_kernels)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
 
@@ -148,6 +159,7 @@ class DualBranchInverseKernels(nn.Module):
         num_kernels: Number M of kernels.
         kernel_size: Taps k per side, odd.
         spectrum_tile: Side of the tiles of the spectrum, even, larger than k.
+        spectral_channels: Channels that the spectrum is taken of.
         branches: ``both``, or one of them alone: ``spatial``, ``frequency``.
         signed_gain: See :class:`FrequencyBranch`.
 
@@ -172,10 +184,11 @@ class DualBranchInverseKernels(nn.Module):
         num_kernels: int = 8,
         kernel_size: int = 15,
         spectrum_tile: int = 64,
+        spectral_channels: int = 16,
         branches: Branches = 'both',
         signed_gain: bool = False,
     ) -> None:
-        check_inverse_kernels(num_kernels, kernel_size, spectrum_tile, branches)
+        check_inverse_kernels(num_kernels, kernel_size, spectrum_tile, spectral_channels, branches)
         super().__init__()
         self.kernel_size = kernel_size
         self.spatial = None
@@ -184,7 +197,14 @@ class DualBranchInverseKernels(nn.Module):
         if branches != 'frequency':
             self.spatial = SpatialBranch(channels, num_kernels, kernel_size)
         if branches != 'spatial':
-            self.frequency = FrequencyBranch(channels, num_kernels, kernel_size, spectrum_tile, signed_gain)
+            self.frequency = FrequencyBranch(
+                channels,
+                num_kernels,
+                kernel_size,
+                tile=spectrum_tile,
+                spectral_channels=spectral_channels,
+                signed=signed_gain,
+            )
         if branches == 'both':
             self.gate = nn.Linear(2 * channels, num_kernels)
 
