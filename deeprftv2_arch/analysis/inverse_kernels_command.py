@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.process_time() - started
     heading = (
         f'{args.shape} blur up to {setting.strongest} px, {args.seeds} seeds of {args.steps} steps, {args.images} test '
-        f'images; {seconds:.0f} s on one core of {platform.processor() or platform.machine()}'
+        f'images; {seconds:.0f} s on one core of {_processor()}'
     )
     text = f'{heading}\n\n{table(measured)}\n'
     with (args.out / 'results.csv').open('w', newline='') as file:
@@ -100,6 +100,15 @@ def main(arguments: list[str] | None = None) -> int:
     draw(probes, setting, args.out / 'kernels.png')
     print(text, end='')
     return 0
+
+
+def _processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.machine()
 
 
 def compare(setting: Setting, *, seeds: int, images: int) -> tuple[list[Measured], dict[str, InverseKernelProbe]]:
