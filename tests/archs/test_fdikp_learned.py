@@ -7,11 +7,11 @@ from itertools import islice
 
 import pytest
 import torch
-from deeprftv2_arch.analysis.inverse_kernels import Setting, training_batches, two_halves
-from deeprftv2_arch.analysis.synthetic_defocus import sharp_textures
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.analysis.inverse_kernels import Setting, training_batches, two_halves
+from deeprftv2_arch.analysis.synthetic_defocus import sharp_textures
 from deeprftv2_arch.archs import FDIKP
 from deeprftv2_arch.models.supervision import supervise
 
