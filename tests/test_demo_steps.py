@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import convolve
 from skimage.metrics import peak_signal_noise_ratio
 
 import deeprftv2_arch  # noqa: F401  # patches BasicSR, which must come before any import of it
@@ -18,90 +17,13 @@ import deeprftv2_arch  # noqa: F401  # patches BasicSR, which must come before a
 # isort: split
 from basicsr.data import build_dataset
 
+from deeprftv2_arch.data.synthesis.camera import srgb_to_linear
+
 sys.path.insert(0, str(Path(__file__).parents[1] / 'scripts'))
 
-from demo_steps import camera_shake, launch, light, pairs, photographs, picture, report
+from demo_steps import launch, pairs, photographs, picture, report
 
 RECIPE = pairs.Recipe(crops=5, crop_size=48, extents=(3, 9), scales=(1, 0.5), test_size=64)
-
-
-def offsets(kernel):
-    return np.arange(kernel.shape[0]) - kernel.shape[0] // 2
-
-
-class TestLight:
-    def test_round_trip_of_all_pixel_values(self):
-        values = np.arange(256) / 255
-        assert np.allclose(light.linear_to_srgb(light.srgb_to_linear(values)), values, rtol=0, atol=1e-12)
-        assert np.array_equal(light.to_uint8(light.linear_to_srgb(light.srgb_to_linear(values))), np.arange(256))
-
-    def test_values_of_the_standard(self):
-        # IEC 61966-2-1: the linear part ends at 0.04045; mid grey 0.5 is 21.4 % of white.
-        assert light.srgb_to_linear(np.array([0, 0.04045, 0.5, 1])) == pytest.approx([0, 0.0031308, 0.214041, 1], 1e-5)
-        below, above = light.srgb_to_linear(np.array([0.04045, np.nextafter(0.04045, 1)]))
-        assert above - below < 1e-7
-
-    def test_blur_is_a_convolution_without_borders(self):
-        rng = np.random.default_rng(0)
-        image, kernel = rng.random((30, 40, 3)), rng.random((7, 7))
-        expected = convolve(image, kernel[..., None], mode='constant')[3:-3, 3:-3]
-        assert np.allclose(light.blur(image, kernel), expected, rtol=0, atol=1e-12)
-
-    def test_an_edge_blurred_in_light_is_brighter_than_one_blurred_in_pixel_values(self):
-        edge = np.zeros((9, 9, 1))
-        edge[:, 5:] = 1
-        box = np.full((3, 3), 1 / 9)
-        in_light = light.linear_to_srgb(light.blur(light.srgb_to_linear(edge), box))
-        in_values = light.blur(edge, box)
-        assert in_light.min() >= 0
-        assert in_light[3, 3, 0] == pytest.approx(1.055 * (1 / 3) ** (1 / 2.4) - 0.055)
-        assert in_light[3, 3, 0] > in_values[3, 3, 0] + 0.2
-
-    def test_noise_has_the_variance_of_the_sensor(self):
-        for level in (0.0, 0.02, 0.8):
-            exposed = light.expose(np.full((400, 400), level), np.random.default_rng(1))
-            electrons = exposed * light.FULL_WELL
-            assert electrons.mean() == pytest.approx(level * light.FULL_WELL, abs=3)
-            assert electrons.var() == pytest.approx(level * light.FULL_WELL + light.READ_NOISE**2, rel=0.02)
-
-
-class TestCameraShake:
-    @pytest.mark.parametrize('seed', range(20))
-    def test_kernel_is_a_centred_density(self, seed):
-        kernel = camera_shake.random_kernel((4, 12), np.random.default_rng(seed))
-        assert kernel.shape == (25, 25)
-        assert kernel.min() >= 0
-        assert kernel.sum() == pytest.approx(1)
-        assert (kernel.sum(axis=1) * offsets(kernel)).sum() == pytest.approx(0, abs=1e-12)
-        assert (kernel.sum(axis=0) * offsets(kernel)).sum() == pytest.approx(0, abs=1e-12)
-
-    def test_extent_is_the_largest_distance_on_the_path(self):
-        path = camera_shake.trajectory(7.5, np.random.default_rng(3))
-        distances = np.linalg.norm(path[:, None] - path, axis=-1)
-        assert distances.max() == pytest.approx(7.5)
-
-    def test_steps_have_equal_length(self):
-        steps = np.diff(camera_shake.trajectory(9, np.random.default_rng(4)), axis=0)
-        lengths = np.linalg.norm(steps, axis=1)
-        assert lengths == pytest.approx(lengths[0])
-
-    def test_a_straight_path_gives_a_straight_line(self):
-        path = np.stack([np.zeros(200), np.linspace(-2, 2, 200)], axis=1)
-        kernel = camera_shake.rasterise(path, 7)
-        assert np.count_nonzero(kernel.sum(axis=1)) == 1
-        assert kernel[3, 2:5] == pytest.approx(0.25, abs=0.005)
-
-    def test_a_point_between_pixels_is_shared(self):
-        kernel = camera_shake.rasterise(np.array([[0.25, -0.5]]), 3)
-        assert kernel == pytest.approx(np.array([[0, 0, 0], [0.375, 0.375, 0], [0.125, 0.125, 0]]))
-
-    def test_a_path_that_leaves_the_kernel_is_refused(self):
-        with pytest.raises(ValueError, match='does not fit into 5 x 5'):
-            camera_shake.rasterise(np.array([[0, 2.5]]), 5)
-
-    def test_two_draws_differ(self):
-        rng = np.random.default_rng(0)
-        assert not np.allclose(camera_shake.random_kernel((4, 12), rng), camera_shake.random_kernel((4, 12), rng))
 
 
 class TestPhotographs:
@@ -159,7 +81,7 @@ class TestPairs:
             side = RECIPE.test_size
             top, left = ((length - side) // 2 for length in photograph.shape[:2])
             assert np.array_equal(pair.sharp, photograph[top : top + side, left : left + side])
-            means = [light.srgb_to_linear(image / 255).mean() for image in (pair.sharp, pair.blurred)]
+            means = [srgb_to_linear(image / 255).mean() for image in (pair.sharp, pair.blurred)]
             assert means[0] == pytest.approx(means[1], rel=0.05)
             assert not np.array_equal(pair.sharp, pair.blurred)
 

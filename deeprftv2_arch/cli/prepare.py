@@ -9,13 +9,14 @@ from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
 from deeprftv2_arch.prepare.execute import execute_plan
 from deeprftv2_arch.prepare.files import LINKS
+from deeprftv2_arch.prepare.photos import plan_photos
 from deeprftv2_arch.prepare.srbench import plan_benchmark
 from deeprftv2_arch.prepare.sub_images import plan_sub_images
 from deeprftv2_arch.prepare.workers import default_workers
 from deeprftv2_arch.utils.errors import UserError
 
 SUPER_RESOLUTION = {'div2k': plan_sub_images, 'df2k': plan_sub_images, 'srbench': plan_benchmark}
-PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION}
+PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION, 'photos': plan_photos}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,8 +28,10 @@ def parser() -> argparse.ArgumentParser:
         'where it was when it is started again.',
         'gopro --source DOWNLOAD --out datasets/GoPro --crops --lmdb',
     )
-    parser.add_argument('name', choices=tuple(PLANS), help='the data set')
-    parser.add_argument('--source', type=Path, required=True, help='folder of the unpacked download, or of a flat copy')
+    parser.add_argument('name', choices=tuple(PLANS), help='the data set; photos for photographs of your own')
+    parser.add_argument(
+        '--source', type=Path, required=True, help='folder of the unpacked download, of a flat copy, or of photographs'
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder to fill, such as datasets/GoPro')
     parser.add_argument('--parts', nargs='+', metavar='PART', help='only these: train, val, test; set5 and so on')
     parser.add_argument('--crops', action='store_true', help='cut training crops too (gopro, dpdd)')

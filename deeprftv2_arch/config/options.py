@@ -53,6 +53,7 @@ def option(
     needed: Literal['', 'always', 'run', 'train', 'unstaged', 'test'] = '',
     may_change: bool | Collection[str] = False,
     alias: str | None = None,
+    source: str = '',
 ) -> Any:
     """Declare a key.
 
@@ -63,10 +64,12 @@ def option(
             `train` or `test` such a run; `unstaged` a training without `train.stages`.
         may_change: Whether a resumed training may have another value; of a key with keys of its own, which of these.
         alias: Its name in the option file, if that is not the name of the field.
+        source: Where the default comes from.
     """
     details: dict[str, Any] = {
         'needed': needed,
         'may_change': may_change if isinstance(may_change, bool) else list(may_change),
+        'source': source,
     }
     return Field(... if needed == 'always' else default, alias=alias, description=meaning, json_schema_extra=details)
 
@@ -106,7 +109,7 @@ def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def detail(field: FieldInfo, name: str) -> Any:
-    """What a key was declared with: `needed` or `may_change`."""
+    """What a key was declared with: `needed`, `may_change` or `source`."""
     return field.json_schema_extra.get(name) if isinstance(field.json_schema_extra, dict) else None
 
 

@@ -62,7 +62,7 @@ def execute_plan(
         databases, packed = _pack(plan, folders, dirs, lmdb)
         described = {folder: describe_folder(out, files) for folder, files in sorted(folders.items())}
     manifest['complete'] = True
-    manifest['left_out'] += left_out
+    manifest['left_out'] += [*plan.left_out, *left_out]
     manifest['folders'] = dict(sorted({**manifest['folders'], **described}.items()))
     kept = [name for name in manifest['lmdb'] if (out / name).is_dir()]
     manifest['lmdb'] = sorted({*kept, *(f'{folder}.lmdb' for folder in databases)})

@@ -33,6 +33,15 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(files)
 
 
+def photographs_below(folder: Path) -> list[Path]:
+    """The images of a folder and all its sub-folders, sorted by path; hidden files and folders are passed over."""
+    found = []
+    for place, folders, _ in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        found += image_files(Path(place))
+    return sorted(found)
+
+
 def sub_folders(folder: Path) -> list[Path]:
     """List the folders in a folder, sorted by name, without hidden ones; none if there is no such folder."""
     if not folder.is_dir():

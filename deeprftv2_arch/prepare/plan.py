@@ -81,6 +81,7 @@ class Plan(NamedTuple):
         folders: The folders at the top of ``--out`` that are filled.
         lmdb_folders: Folders below ``--out`` that ``--lmdb`` makes databases of.
         texts: Small text files to write below ``--out``, by path.
+        left_out: Images that the plan itself leaves out, as the manifest names them: ``image`` and ``reason``.
         check_order: Whether pairs were made by their order, which the images must then confirm.
     """
 
@@ -93,4 +94,5 @@ class Plan(NamedTuple):
     folders: Sequence[str]
     lmdb_folders: Sequence[str]
     texts: Mapping[str, str] = {}
+    left_out: Sequence[Mapping[str, str]] = ()
     check_order: bool = False

@@ -6,6 +6,7 @@ The data appear under their final name only when they are complete, so an interr
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,10 +18,13 @@ import numpy as np
 from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import LmdbMaker
 
+from deeprftv2_arch.config.blur_synthesis import BlurSettings
+from deeprftv2_arch.data.synthesis.camera import Camera, linear_to_srgb, to_uint8
+from deeprftv2_arch.data.synthesis.kernels import centred, convolve, kernel_of_path, trim
+from deeprftv2_arch.data.synthesis.trajectory import draw_path, draw_shake
+
 from . import photographs
-from .camera_shake import random_kernel
 from .console import progress
-from .light import blur, expose, linear_to_srgb, to_uint8
 
 SIDES = ('lq', 'gt')
 """What BasicSR calls the blurred ("low quality") and the sharp ("ground truth") side of a pair."""
@@ -28,6 +32,9 @@ SIDES = ('lq', 'gt')
 PNG_COMPRESSION = 1
 MAP_SIZE = 1 << 30
 """Upper bound of one LMDB in bytes; the file only grows as far as it is filled."""
+
+CAMERA = Camera(highlight_gain=1, noise_gain=1 / 50_000, read_noise=5 / 50_000, jpeg_quality=None)
+"""A well lit exposure: 50,000 electrons saturate a pixel, and reading it out adds the noise of 5."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,23 @@ def photograph(name: str, linear: np.ndarray, kernel: np.ndarray, rng: np.random
         A pair of (H - k + 1, W - k + 1) images.
     """
     border = kernel.shape[0] // 2
-    blurred = linear_to_srgb(expose(blur(linear, kernel), rng))
-    sharp = linear_to_srgb(linear[border:-border, border:-border])
-    return Pair(name, to_uint8(blurred), to_uint8(sharp), kernel)
+    blurred = CAMERA.expose(np.maximum(convolve(linear, kernel, border), 0), rng)
+    sharp = to_uint8(linear_to_srgb(trim(linear, border)))
+    return Pair(name, blurred, sharp, kernel)
+
+
+def random_kernel(extents: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    """Draw the blur of a shaken hand, whose extent is uniform in a range.
+
+    Args:
+        extents: Smallest and largest extent in pixels.
+        rng: Source of randomness.
+
+    Returns:
+        (k, k) kernel, k = 2 * ceil(largest extent) + 1 whatever was drawn, so that all kernels have one size.
+    """
+    path = draw_path(rng.uniform(*extents), draw_shake(BlurSettings(), rng), rng)
+    return centred(kernel_of_path(path), 2 * math.ceil(extents[1]) + 1)
 
 
 def training_pairs(recipe: Recipe) -> Iterator[Pair]:

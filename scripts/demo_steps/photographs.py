@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from skimage import data
 
-from .light import srgb_to_linear
+from deeprftv2_arch.data.synthesis.camera import decode_light
 
 TRAINING = ('astronaut', 'motorcycle_left', 'motorcycle_right')
 HELD_ASIDE = ('chelsea', 'coffee', 'rocket')
@@ -35,7 +35,7 @@ def load(name: str) -> np.ndarray:
 
 def load_linear(name: str) -> np.ndarray:
     """Read a photograph as linear light, (H, W, 3) RGB in [0, 1]."""
-    return srgb_to_linear(load(name) / 255)
+    return decode_light(load(name))
 
 
 def shrink(linear: np.ndarray, factor: float) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Photographs of a shaken or unfocused camera, made from sharp ones: kernels, moving views, light and camera."""
