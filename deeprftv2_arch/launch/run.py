@@ -23,10 +23,11 @@ from deeprftv2_arch.distributed.failure_watch import FailureWatch
 from deeprftv2_arch.distributed.signals import GracefulStop, TrainingStopped, ValidationGivenUp
 from deeprftv2_arch.launch.error_messages import user_message
 from deeprftv2_arch.launch.loader_workers import end_workers, start_worker
-from deeprftv2_arch.launch.run_folders import RunFolders
+from deeprftv2_arch.launch.run_folders import RunFolders, refuse_to_archive
 from deeprftv2_arch.utils.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR
 from deeprftv2_arch.utils.contracts import BasicSRModel, StoppableModel
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.run_lock import RunLock
 
 
 def launch(kind: str, root: str | Path) -> int:
@@ -60,7 +61,7 @@ def launch(kind: str, root: str | Path) -> int:
             if message is not None:
                 lines = message.splitlines() if isinstance(error, UserError) else [message]
                 return run.fail(USER_ERROR, *(f'Error: {line}' for line in lines))
-            if run.watch.fail(PROGRAM_ERROR):
+            if run.clean_up(PROGRAM_ERROR):
                 raise
             return run.watch.failed
         finally:
@@ -99,7 +100,9 @@ class Run:
         self.folders = RunFolders([])
         self.model: BasicSRModel | None = None
         self.sampler: Any = None  # of BasicSR or ours: it has an epoch
+        self.iterations = 0  # begun in this process
         self.watch = FailureWatch()
+        self.lock: RunLock | None = None
 
     def __enter__(self) -> Run:
         # On a full disk the log cannot be written either: the failing checkpoint is reported instead.
@@ -109,6 +112,8 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.lock is not None:
+            self.lock.release()
         self._close_progress()
         logging.raiseExceptions = self.log_errors
         for name, function in self.basicsr_functions.items():
@@ -134,13 +139,21 @@ class Run:
         Returns:
             The exit code.
         """
-        is_first = self.watch.fail(code)
-        self.restore_folders()
-        self._close_progress()
-        if is_first:
+        if self.clean_up(code):
             for line in lines:
                 self.say(line)
         return self.watch.failed
+
+    def clean_up(self, code: int) -> bool:
+        """Clean up after a failure with an exit code.
+
+        Returns:
+            Whether this process is the one to say what is wrong.
+        """
+        is_first = self.watch.fail(code)
+        self.restore_folders()
+        self._close_progress()
+        return is_first
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         """Check the options before anything is written, and take note of the folders as they are."""
@@ -153,11 +166,15 @@ class Run:
             folders = [Path(options['path']['experiments_root']), Path(root_path, 'tb_logger', options['name'])]
         else:
             folders = [Path(options['path']['results_root'])]
+        if process_rank() == 0:
+            self.lock = RunLock(folders[0], 'a training' if is_train else 'a test')
         self.folders = RunFolders(folders)
         return options, arguments
 
     def make_exp_dirs(self, options: dict[str, Any]) -> None:
-        """Put the final options of a test into its folder."""
+        """Refuse to move away what the run is to read; put the final options of a test into its folder."""
+        kind = 'experiments_root' if options['is_train'] else 'results_root'
+        refuse_to_archive(Path(options['path'][kind]), options)
         self.basicsr_functions['make_exp_dirs'](options)
         if not options['is_train'] and process_rank() == 0:
             self.command_line.archive(options['path']['results_root'])
@@ -218,6 +235,9 @@ class Run:
         stops_by_itself = isinstance(model, StoppableModel) or self.options['dist']
 
         def update_learning_rate(current_iter: int, warmup_iter: int = -1) -> None:
+            if self.lock is not None:
+                self.lock.check()
+            self.iterations += 1
             if self._any_process_is_asked(model) or _stop_reason(model):
                 self._stop_training(model, current_iter - 1)
             update(current_iter, warmup_iter=warmup_iter)
@@ -260,9 +280,7 @@ class Run:
 
     def restore_folders(self) -> None:
         """Restore the folders of the run if no iteration was completed."""
-        schedulers = self.model.schedulers if self.model is not None else ()
-        is_trained = any(scheduler.last_epoch > 0 for scheduler in schedulers)
-        if not is_trained and process_rank() == 0:
+        if self.iterations <= 1 and process_rank() == 0:
             for handler in logging.getLogger('basicsr').handlers:
                 with suppress(OSError):  # its last lines may have no room
                     handler.close()
