@@ -33,6 +33,7 @@ from deeprftv2_arch.models.optimization import build_optimizer, build_scheduler
 from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.models.progress import TrainingProgress
 from deeprftv2_arch.models.saving import CheckpointKeeper
+from deeprftv2_arch.models.tested_weights import weight_notices
 from deeprftv2_arch.models.validation_history import ValidationHistory
 from deeprftv2_arch.utils.contracts import NetworkWithTestMode, StopRequest, returns_all_outputs
 from deeprftv2_arch.utils.errors import UserError
@@ -91,8 +92,11 @@ class DeblurModel(SRModel):
         self.options = read_sections(self.Options, opt, type(self).__name__)
         # Before the base class, which calls model_to_device.
         self.precision = {phase: Precision.from_options(opt.get(phase), phase) for phase in ('train', 'val')}
+        self.started_anew: list[str] = []
         super().__init__(opt)
         self.evaluator = Evaluator(self.restore, opt)
+        if not self.is_train:
+            self.evaluator.note(weight_notices(self.net_g, opt['path'], self.started_anew))
         self.image_names: dict[str, list[str]] = {}
         self.iteration = 0
         self.stop_request: StopRequest = GracefulStop()
@@ -176,7 +180,7 @@ class DeblurModel(SRModel):
         parts = paths.get('strict_load_except_g') or ()
         if paths.get('resume_state'):
             parts = ()
-        anew = load_weights(self.get_bare_model(net), load_path, param_key, parts)
+        self.started_anew = anew = load_weights(self.get_bare_model(net), load_path, param_key, parts)
         but = f', but for what starts anew (path.strict_load_except_g): {", ".join(anew)}' if anew else ''
         get_root_logger().info(f'Loaded {load_path}, key {param_key}{but}.')
 
@@ -380,13 +384,14 @@ class DeblurModel(SRModel):
             self._take_result(result, current_iter, tb_logger)
         if self.is_train:
             self.history.write(int(current_iter))
+        else:
+            self.evaluator.report(result)
 
     def _take_result(self, result: DatasetResult, current_iter: int | str, tb_logger: Any) -> None:
         self.metric_results = result.scores.means()
         is_best = self.is_train and self.history.add(result, int(current_iter))
         self._log_validation_metric_values(current_iter, result.name, tb_logger)
         if not self.is_train:
-            self.evaluator.report(result)
             return
         self.progress.log_validation(self.iteration, result.name, self.metric_results)
         if is_best:
