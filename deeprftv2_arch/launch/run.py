@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import distributed as dist
+from torch import nn
 
 from deeprftv2_arch.basicsr_compat import patches, registration
 from deeprftv2_arch.checkpoints.training_start import training_start
@@ -215,6 +217,8 @@ class Run:
             model.stop_request = self.stop
         if options['is_train']:
             self._watch_iterations(model)
+        elif not isinstance(model, StoppableModel):  # ours says so itself, and in its results
+            warn_of_random_weights(model, options)
         return model
 
     def create_train_val_dataloader(self, options: dict[str, Any], logger: logging.Logger) -> Any:
@@ -271,6 +275,7 @@ class Run:
         if iteration <= training_start(self.options).iteration:
             raise TrainingStopped('Stopped before the first iteration.')
         model.save(self.sampler.epoch, iteration)
+        self.iterations += 1  # so that the last one counts as completed
         reason = _stop_reason(model) or 'Add --auto_resume to go on.'
         raise TrainingStopped(f'Stopped after iteration {iteration}, which is saved. {reason}')
 
@@ -296,6 +301,19 @@ class Run:
         rank = process_rank()
         if self.options.get('dist') or local_rank() == 0:
             print(message if rank == 0 else f'[rank {rank}] {message}', file=sys.stderr, flush=True)
+
+
+def warn_of_random_weights(model: BasicSRModel, options: Mapping[str, Any]) -> None:
+    """Say in the log of a test which networks have weights that no checkpoint was loaded into."""
+    for key in options:
+        name = str(key).removeprefix('network_')
+        net = getattr(model, f'net_{name}', None)
+        if str(key) == name or not isinstance(net, nn.Module) or options['path'].get(f'pretrain_network_{name}'):
+            continue
+        if any(True for _ in net.parameters()):
+            logging.getLogger('basicsr').warning(
+                f'The weights of {key} are random, for path.pretrain_network_{name} names no checkpoint.'
+            )
 
 
 def _stop_reason(model: BasicSRModel) -> str:

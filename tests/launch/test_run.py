@@ -332,3 +332,31 @@ def test_images_that_the_start_would_move_away(before, train, options, tmp_path)
     assert code == 2
     assert line.startswith('Error: datasets.val.dataroot_')
     assert files(tmp_path) == before
+
+
+# Names with `debug`
+
+
+@pytest.mark.parametrize(('name', 'is_short'), [('my_debugged_net', False), ('debug_x', True)])
+def test_only_who_asks_for_it_debugs(train, options, tmp_path, name, is_short):
+    options['name'] = name
+    options['train']['total_iter'] = 9
+    options['logger'] |= {'save_checkpoint_freq': 100, 'print_freq': 100, 'use_tb_logger': False}
+    options['val']['val_freq'] = 100
+    assert train(options).code == 0
+    folder = tmp_path / 'experiments' / name
+    assert (folder / 'models' / 'net_g_8.pth').exists() is is_short
+    resolved = yaml.safe_load((folder / 'resolved_options.yml').read_text())
+    intervals = (
+        resolved['logger']['save_checkpoint_freq'],
+        resolved['logger']['print_freq'],
+        resolved['val']['val_freq'],
+    )
+    assert intervals == ((8, 1, 8) if is_short else (100, 100, 100))
+    assert resolved['name'] == name
+
+
+def test_a_name_with_debug_and_no_validation(train, options):
+    options |= {'name': 'debug_x', 'val': None}
+    del options['datasets']['val']
+    assert train(options).code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from torch import distributed as dist
@@ -51,12 +52,18 @@ def _scripts(function: str, fault: str) -> Iterator[types.ModuleType]:
 
 
 def _load_resume_state(opt):
+    path, newest = opt['path'].get('resume_state'), None
     if opt['auto_resume']:
         newest = resume.newest_state(opt)
-        opt['path']['resume_state'] = str(newest[0]) if newest else None
-        state = newest[1] if newest else None
+    if newest is not None:
+        if path is not None and Path(path).resolve() != newest[0].resolve() and opt['rank'] == 0:
+            print(
+                f'Warning: --auto_resume goes on from {newest[0]}, and path.resume_state: {path} is not used.',
+                file=sys.stderr,
+            )
+        opt['path']['resume_state'] = str(newest[0])
+        state = newest[1]
     else:
-        path = opt['path'].get('resume_state')
         state = None if path is None else resume.load_state(path, opt)
     if state is not None:
         resume.check_length(state, opt)
