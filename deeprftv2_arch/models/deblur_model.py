@@ -157,7 +157,7 @@ class DeblurModel(SRModel):
         frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         if frozen:
             get_root_logger().warning(f'Not optimized, for they take no gradient: {", ".join(frozen)}')
-        self.trained_parameters = [parameter for name, parameter in parameters.items() if name not in frozen]
+        self.trained_parameters = [parameter for parameter in parameters.values() if parameter.requires_grad]
         self.optimizer_g = build_optimizer(self.trained_parameters, self.train_options)
         self.optimizers.append(self.optimizer_g)
 
@@ -393,9 +393,8 @@ class DeblurModel(SRModel):
         self.metric_results = result.scores.means()
         is_best = self.is_train and self.history.add(result, int(current_iter))
         self._log_validation_metric_values(current_iter, result.name, tb_logger)
-        if not self.is_train:
-            return
-        self.progress.log_validation(self.iteration, result.name, self.metric_results)
+        if self.is_train:
+            self.progress.log_validation(self.iteration, result.name, self.metric_results)
         if is_best:
             ema = self.net_g_ema if self.ema_decay > 0 else None
             self.checkpoints.write_best(self.history.best, self.get_bare_model(self.net_g), ema)

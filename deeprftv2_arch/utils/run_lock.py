@@ -70,8 +70,12 @@ class RunLock:
             except FileExistsError:
                 self._remove_stale()
                 continue
-            with os.fdopen(handle, 'w', encoding='utf-8') as stream:
-                stream.write(self._content)
+            try:
+                with os.fdopen(handle, 'w', encoding='utf-8') as stream:
+                    stream.write(self._content)
+            except OSError:
+                self.file.unlink()
+                raise
             return
         raise self._refusal(self._read() or '')
 
