@@ -159,6 +159,27 @@ def test_truncated_lmdb(train, options, folders, as_lmdb, tmp_path):
     check(train(options), tmp_path, gt / 'data.mdb', 'truncated')
 
 
+def test_sharp_images_are_missing_for_the_validation(train, options, folders, tmp_path):
+    single = {'name': 'One', 'type': 'SingleImageDataset', 'dataroot_lq': str(folders.lq)}
+    options['datasets']['val'] = {**single, 'io_backend': {'type': 'disk'}}
+    check(train(options), tmp_path, 'One: val.metrics need sharp images (psnr)')
+
+
+@pytest.mark.parametrize('name', ['group/exp1', '../precious'])
+def test_a_name_that_is_a_path(train, options, tmp_path, name):
+    (tmp_path / 'precious').mkdir()
+    options['name'] = name
+    check(train(options), tmp_path, 'run.yml:', 'name: ', 'is a path')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['precious', 'run.yml', 'set']
+
+
+def test_a_crop_of_a_later_stage(train, options, folders, tmp_path):
+    del options['datasets']['train']['gt_size']
+    stages = [{'gt_size': size, 'total_batch': 1, 'iterations': count} for size, count in ((32, 2), (48, 1))]
+    options['train']['stages'] = stages
+    check(train(options), tmp_path, folders.gt / '000.png', '48 x 40', 'gt_size: 48')
+
+
 def test_misspelt_key_of_a_data_set(train, options, tmp_path):
     options['datasets']['train']['use_hflipp'] = True
     check(train(options), tmp_path, 'datasets.train.use_hflipp', "did you mean 'use_hflip'")

@@ -60,4 +60,5 @@ def _check(file: str) -> None:
         from deeprftv2_arch.basicsr_compat.registration import register_all
 
         register_all()
-    read_checked(file, is_train=is_train)
+    for warning in read_checked(file, is_train=is_train).warnings:
+        print(f'Warning: {warning}')

@@ -64,6 +64,10 @@ class Checker:
         if not self.is_wrong(path):
             self.problems.append(self.read.problem(path, message))
 
+    def warn(self, path: KeyPath, message: str) -> None:
+        """Note what may be meant, but likely is not."""
+        self.read.warnings.append(self.read.problem(path, message))
+
     def is_wrong(self, path: KeyPath) -> bool:
         """Whether a problem was found at a key."""
         return any(problem.path == path for problem in self.problems)
@@ -97,14 +101,14 @@ class Checker:
             self._check_metric(('val', 'metrics', str(name)), metric)
 
     def check_new_keys(self) -> None:
-        """Report keys that only the command line has and that have no declaration: they are likely misspelt."""
+        """Warn of keys that only the command line has and that have no declaration: they may be misspelt."""
         for path, place in self.read.new.items():
             beside = [names for key, names in self.allowed.items() if path[: len(key)] == key]
             overlap = any(path[: len(p.path)] == p.path[: len(path)] for p in self.problems if p.path)
             if beside and not overlap:
                 siblings = {str(key) for key in self.value(*path[:-1], kind=Mapping) or {}} - {path[-1]}
                 message = f'the option file has no such key{nearest(path[-1], siblings.union(*beside))}.'
-                self.problems.append(Problem(path, message, place))
+                self.read.warnings.append(Problem(path, message, place))
 
     def _check_section(
         self, section: type[Options], part: Any, path: KeyPath, *, reader: str = '', run: str = ''
@@ -125,7 +129,8 @@ class Checker:
         kind = self._registered('dataset', (*path, 'type'), data.get('type'))
         section = DatasetOptions if kind is None else kind.section(DatasetOptions)
         is_staged = self.is_deblur and (self.value('train', kind=Mapping) or {}).get('stages') is not None
-        run = ('staged' if is_staged else 'train') if path[-1] == 'train' else 'test'
+        trains = self.is_train and path[-1] == 'train'
+        run = ('staged' if is_staged else 'train') if trains else 'test'
         self._check_section(section, data, path, reader=self._reader(kind), run=run)
 
     def _check_call(self, registry: str, path: KeyPath, part: Any) -> None:
@@ -155,17 +160,20 @@ class Checker:
             if path[-1].endswith('_opt') and part and is_loss:
                 self._check_call('loss', path, part)
             # A foreign model with a way of its own to make optimizers checks them itself.
-            if path[-1].startswith('optim_') and (self.is_deblur or self._sets_up('optimizers').startswith('basicsr.')):
+            if path[-1].startswith('optim_') and (
+                self.is_deblur or self.method_from('setup_optimizers').startswith('basicsr.')
+            ):
                 self._check_optimizer(path, part)
         scheduler = train.get('scheduler')
         if self.is_deblur:
             if scheduler is not None:
                 self._check_schedule(scheduler, ['CosineAnnealingLR', *SCHEDULERS], 'CosineAnnealingLR')
-        elif self._sets_up('schedulers') == 'basicsr.models.base_model':
+        elif self.method_from('setup_schedulers') == 'basicsr.models.base_model':
             self._check_schedule(scheduler, list(SCHEDULERS), None)
 
-    def _sets_up(self, what: str) -> str:
-        return '' if self.model is None else self.model.sets_up.get(f'setup_{what}', '')
+    def method_from(self, method: str) -> str:
+        """The module of the class that the model has a method from; empty if it has none."""
+        return '' if self.model is None else self.model.sets_up.get(method, '')
 
     def _check_optimizer(self, path: KeyPath, part: Any) -> None:
         if part is None and self.is_deblur:

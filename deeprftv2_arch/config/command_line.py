@@ -18,6 +18,10 @@ RESOLVED = 'resolved_options.yml'
 """Written beside the copy of the option file: the options of the run, with the values of the command line."""
 
 
+DEBUG_INTERVALS = (('val', 'val_freq'), ('logger', 'print_freq'), ('logger', 'save_checkpoint_freq'))
+"""What BasicSR makes short where the name of a training contains `debug`."""
+
+
 class CommandLine:
     """The arguments of a launcher: those of BasicSR's scripts, and `--set`.
 
@@ -65,20 +69,54 @@ class CommandLine:
         given = self.given
         read = read_checked(given.opt, is_train=is_train, **self._changes())
         final = Path(self._folder.name, RESOLVED)
-        final.write_text(_dump(read.options), encoding='utf-8')
+        # BasicSR takes apart a section that is there but empty.
+        final.write_text(_dump({key: part for key, part in read.options.items() if part is not None}), encoding='utf-8')
         argv = sys.argv
         sys.argv = [argv[0], *self._for_basicsr(final)]
         try:
             options, arguments = basicsr_parser(root, is_train)
         finally:
             sys.argv = argv
-        self.resolved = {**read.options, 'manual_seed': options['manual_seed']}
+        if options['rank'] == 0:
+            for warning in read.warnings:
+                print(f'Warning: {warning}', file=sys.stderr)
+        if is_train and 'debug' in options['name']:
+            self._settle_intervals(options, read.options)
+        self.resolved = {**read.options, 'name': options['name'], 'manual_seed': options['manual_seed']}
         # What BasicSR will archive. The file itself may be in the folder that BasicSR moves out of the way.
         original = Path(self._folder.name, 'original', Path(given.opt).name)
         original.parent.mkdir()
         original.write_text(read.text, encoding='utf-8')
         arguments.opt = str(original)
         return options, arguments
+
+    def _settle_intervals(self, options: dict[str, Any], written: dict[str, Any]) -> None:
+        """Put right what BasicSR makes of a training whose name contains `debug`: any such name shortens its intervals.
+
+        Only where that was asked for, by `--debug` or a name that begins with the word, they stay so, and count.
+
+        Args:
+            options: As BasicSR has parsed them.
+            written: As they stand in the option file; what counts is put there.
+        """
+        is_meant = self.given.debug or options['name'].startswith('debug')
+        shortened = []
+        for section, key in DEBUG_INTERVALS:
+            part = written.get(section)
+            if not isinstance(part, dict) or key not in part:
+                continue
+            if is_meant:
+                part[key] = options[section][key]
+                shortened.append(f'{section}.{key}: {part[key]}')
+            else:
+                options[section][key] = part[key]
+        message = ''
+        if is_meant:
+            message = f'this run is for debugging: {", ".join(shortened)}; no TensorBoard files.'
+        elif options['logger'].get('use_tb_logger'):
+            message = f'BasicSR writes no TensorBoard files for a name with "debug" in it: {options["name"]}.'
+        if message and options['rank'] == 0:
+            print(f'Warning: {message}', file=sys.stderr)
 
     def archive(self, folder: str | Path) -> None:
         """Write the final options into the folder of the results.

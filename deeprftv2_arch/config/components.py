@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import create_model
 
-from deeprftv2_arch.config.options import Options, option
+from deeprftv2_arch.config.options import Finite, Options, Share, option  # noqa: F401 # kinds of `NUMBERS`
 from deeprftv2_arch.config.schema import OPTIMIZERS, DatasetOptions
 from deeprftv2_arch.utils.errors import UserError
 
@@ -49,10 +49,26 @@ _KINDS: tuple[Any, ...] = (int, float, bool, str, list, dict, Sequence, Mapping,
 PLAIN = {'None', *(kind.__name__ for kind in _KINDS)}
 """What annotations of arguments are made of that option files can have values of, by names that this module has too."""
 
-NUMBERS = {'lr': 'float', 'betas': 'list[float]', 'weight_decay': 'float', 'momentum': 'float', 'eps': 'float'}
-"""Arguments of `torch.optim`, which takes tensors too."""
+NUMBERS = {
+    'torch.optim.': {
+        'lr': 'Finite',
+        'betas': 'list[Share]',
+        'weight_decay': 'Finite',
+        'momentum': 'Finite',
+        'eps': 'Finite',
+    },
+    'basicsr.models.lr_scheduler': {
+        'milestones': 'list[float]',
+        'gamma': 'Finite',
+        'restarts': 'list[float]',
+        'restart_weights': 'list[float]',
+        'periods': 'list[float]',
+        'eta_min': 'Finite',
+    },
+}
+"""Arguments of optimizers and schedules, whose classes look at them late or not at all, by where these are defined."""
 
-METHODS = ('setup_optimizers', 'setup_schedulers')
+METHODS = ('setup_optimizers', 'setup_schedulers', 'nondist_validation')
 """Methods of models: where they are BasicSR's, what they read is known."""
 
 NAMES = Path(__file__).with_name('names.json')
@@ -252,9 +268,10 @@ def component_of(thing: Callable[..., Any]) -> Component:
     parameters = inspect.signature(thing).parameters.values()
     meanings = argument_docs(docs)
     is_ours = thing.__module__.startswith(OURS)
+    numbers = next((kinds for place, kinds in NUMBERS.items() if thing.__module__.startswith(place)), {})
     arguments = {
         p.name: Argument(
-            _kind(p.annotation) if is_ours else NUMBERS.get(p.name, 'Any'),
+            _kind(p.annotation) if is_ours else numbers.get(p.name, 'Any'),
             meanings.get(p.name, ''),
             p.default is p.empty,
             p.default if is_ours and p.default is not p.empty else None,

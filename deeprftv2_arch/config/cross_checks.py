@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,16 +32,24 @@ def check_agreement(checker: Checker, launcher: str) -> None:
         checker: It has checked each section by itself.
         launcher: `none`, `pytorch` or `slurm`: what is to start the processes of the run.
     """
+    _check_kinds_of_datasets(checker)
     if checker.is_train:
-        _check_names_of_datasets(checker)
-        _check_end_of_schedule(checker)
+        _check_schedule(checker)
         if checker.is_deblur:
             _check_deblur_training(checker, launcher)
-    elif not checker.is_deblur and checker.value('val', 'save_img') and 'suffix' not in checker.value('val'):
-        checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
+    elif not checker.is_deblur and checker.method_from('nondist_validation').startswith('basicsr.'):
+        _check_suffix(checker)
+    if checker.is_deblur:
+        _check_names_of_datasets(checker)
     _check_scale(checker)
     _check_foreign_files(checker)
     _check_machine(checker, launcher)
+
+
+def _check_suffix(checker: Checker) -> None:
+    """BasicSR's validation reads it when it saves images; a validation of someone else may not."""
+    if checker.value('val', 'save_img') and 'suffix' not in checker.value('val'):
+        checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
 
 
 def _datasets(checker: Checker) -> Iterator[tuple[KeyPath, Mapping[str, Any], type[Options]]]:
@@ -51,22 +60,46 @@ def _datasets(checker: Checker) -> Iterator[tuple[KeyPath, Mapping[str, Any], ty
             yield ('datasets', str(name)), data, DatasetOptions if kind is None else kind.section(DatasetOptions)
 
 
-def _check_names_of_datasets(checker: Checker) -> None:
+def _check_kinds_of_datasets(checker: Checker) -> None:
     datasets = checker.value('datasets', kind=Mapping)
     for name in map(str, datasets or ()):
-        if name != 'train' and name.split('_')[0] != 'val':
+        kind = name.split('_')[0]
+        if checker.is_train and name != 'train' and kind != 'val':
             checker.report(('datasets', name), 'to train, a data set is called train, val or val_something.')
+        # BasicSR would crop, shuffle and turn the images of one called train.
+        if not checker.is_train and kind not in ('test', 'val'):
+            checker.report(('datasets', name), 'to test, a data set is called test or test_something.')
+    if not checker.is_train:
+        return
     if datasets is not None and 'train' not in datasets:
         checker.report(('datasets', 'train'), 'missing. A training needs data.')
 
 
-def _check_end_of_schedule(checker: Checker) -> None:
+def _check_names_of_datasets(checker: Checker) -> None:
+    """Results, images and the values of the log go by the names of the data sets."""
+    taken: dict[str, str] = {}
+    for path, data, _ in _datasets(checker):
+        name = data.get('name')
+        if path[-1] == 'train' or not isinstance(name, str):
+            continue
+        key = name.casefold() if sys.platform in ('win32', 'darwin') else name  # as their file systems do
+        if key in taken:
+            message = f'{taken[key]} is called {name!r} too, and their results could not be told apart. Rename one.'
+            checker.report((*path, 'name'), message)
+        taken.setdefault(key, '.'.join(path))
+
+
+def _check_schedule(checker: Checker) -> None:
     """The learning rate must be defined to the end: after its last period BasicSR's curve ends with a TypeError."""
     total = checker.value('train', 'total_iter', kind=int | float)
     path = ('train', 'scheduler')
     periods, end = checker.value(*path, 'periods', kind=list), checker.value(*path, 'T_max', kind=int | float)
     if total is None:
         return
+    warmup = checker.value('train', 'warmup_iter', kind=int)
+    if warmup is not None and warmup > total:
+        message = f'the training ends at train.total_iter: {total:.0f}, before the learning rate is reached.'
+        checker.warn(('train', 'warmup_iter'), message)
     if periods and all(isinstance(period, int | float) for period in periods) and sum(periods) < total:
         message = f'they add up to {sum(periods):.0f} iterations, but train.total_iter is {total:.0f}.'
         checker.report((*path, 'periods'), message)
@@ -87,6 +120,9 @@ def _check_deblur_training(checker: Checker, launcher: str) -> None:
     data = checker.value('datasets', 'train', kind=Mapping) or {}
     for path, message in stage_mistakes(train, data, typed, count_processes(launcher)):
         checker.report(path, message)
+    has_validation = any(str(name).startswith('val') for name in checker.value('datasets', kind=Mapping) or {})
+    if checker.value('val', 'best') and not has_validation:
+        checker.report(('val', 'best'), 'there is no data set to validate on. Add datasets.val, or remove the key.')
     names = losses(DeblurTrainOptions)
     if not any(train.get(name) for name in names):
         checker.report(('train',), f'no loss is given. Add one of {", ".join(names)}.')
@@ -132,6 +168,14 @@ def _check_machine(checker: Checker, launcher: str) -> None:
     logs = checker.is_train and checker.value('logger', 'use_tb_logger')
     if logs and importlib.util.find_spec('tensorboard') is None:
         checker.report(('logger', 'use_tb_logger'), 'TensorBoard is not installed. Try: pip install tensorboard')
+    is_debugging = 'debug' in (checker.value('name', kind=str) or '')  # then BasicSR writes neither
+    if checker.is_train and not is_debugging and checker.value('logger', 'wandb', 'project') is not None:
+        if not logs:
+            checker.report(('logger', 'use_tb_logger'), 'Weights & Biases uploads what TensorBoard writes: write true.')
+        package = importlib.util.find_spec('wandb')
+        if package is None or package.origin is None:  # its runs leave a folder of the same name
+            message = 'Weights & Biases is not installed. Try: pip install wandb; or project: ~.'
+            checker.report(('logger', 'wandb', 'project'), message)
 
 
 def _count_gpus() -> int:

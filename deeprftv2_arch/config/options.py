@@ -342,6 +342,10 @@ Keys = dict[Any, Any]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+Finite = Annotated[float, Field(ge=0, lt=math.inf)]
+"""A number that is neither negative nor infinite."""
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 Iterations = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 """A number of iterations, which may be written with an exponent: YAML reads ``!!float 2e4`` as a float."""
@@ -359,6 +363,30 @@ Size = Annotated[
     ),
 ]
 """Height and width in pixels; one number for a square."""
+
+LONGEST_NAME = 200
+"""Bytes of a name: file systems take 255 for a file, and BasicSR adds up to 26."""
+
+
+def _folder_name(value: str) -> str:
+    problem = ''
+    if value.strip() in ('', '.', '..'):
+        problem = 'is the name of no folder'
+    elif '/' in value or '\\' in value:
+        problem = 'is a path, and a name is that of one folder'
+    elif value != value.strip() or value.endswith('.'):
+        problem = 'has a blank at an end or a dot at its end, which some systems drop'
+    elif not value.isprintable():
+        problem = 'holds characters that do not show'
+    elif len(value.encode()) > LONGEST_NAME:
+        problem = f'has more than the {LONGEST_NAME} bytes that a name may have'
+    if problem:
+        raise ValueError(f'{as_yaml(value)} {problem}. Choose a name such as gopro_1.')
+    return value
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+"""The name of a folder that a run makes inside another."""
 
 MISSING_DATA = ' Put the data there, or correct the path.'
 Folder = Annotated[

@@ -6,6 +6,7 @@ From here come the check of option files, the typed values that models and data 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,7 +14,9 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from deeprftv2_arch.config.options import (
     File,
+    Finite,
     Folder,
+    FolderName,
     Iterations,
     Keys,
     Natural,
@@ -35,12 +38,13 @@ OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')
 
 
 class DatasetOptions(Options, extra='allow'):
-    """The names are `train` and `val` or `val_*` to train, `test` or `test_*` to test. These keys are read whatever the
+    """The names are `train` and `val` or `val_*` to train, `test` or `test_*` to test; a test takes those of `val` too,
+    and no two of it have one `name`. These keys are read whatever the
     `type`; a data set of BasicSR or of another plugin reads more, which are not judged.
     """
 
     similarity: ClassVar[float] = 2
-    name: str = option('Name in logs and in the folders of results.', '', needed='run', may_change=True)
+    name: FolderName | None = option('Name in logs, and of its folder in results.', needed='run', may_change=True)
     type: str = option('Class that reads the data, as registered.', '', needed='run')
     num_worker_per_gpu: Natural | None = option(
         'Processes that read data, for each training process.', needed='train', may_change=True
@@ -48,7 +52,7 @@ class DatasetOptions(Options, extra='allow'):
     batch_size_per_gpu: Positive | None = option(
         'Images that a process takes at a time.', needed='train', may_change=True
     )
-    dataset_enlarge_ratio: Positive = option(
+    dataset_enlarge_ratio: Annotated[float, Field(gt=0, lt=math.inf)] = option(
         'Times that the data are passed in what counts as an epoch.', 1, may_change=True
     )
     prefetch_mode: Literal['cpu', 'cuda'] | None = option(
@@ -128,7 +132,7 @@ class PathOptions(Options, extra='allow'):
     param_key_g: str | None = option('Key of the weights in that file; ~ for a bare state dict.', 'params')
     resume_state: File | None = option('Training state to go on from.')
     ignore_resume_networks: list[str] | str | None = option('Networks that a resumed training takes from elsewhere.')
-    strict_load_g: bool = option('Whether the weights must fit the network.', True)
+    strict_load_g: bool | None = option('Whether the weights must fit the network.', True)
 
 
 class TrainOptions(Options, extra='allow'):
@@ -176,7 +180,7 @@ class RunOptions(Options, extra='allow'):
     """What the launchers and BasicSR's scripts read, whatever the model."""
 
     similarity: ClassVar[float] = 0.7
-    name: str = option('Name of the run, and of its folder in `experiments` or `results`.', '', needed='run')
+    name: FolderName | None = option('Name of the run, and of its folder in `experiments` or `results`.', needed='run')
     model_type: str = option('Class that trains and tests, as registered.', '', needed='run')
     num_gpu: Natural | Literal['auto'] = option('`auto` for all GPUs, 0 for the CPU.', 'auto', needed='run')
     manual_seed: Natural | None = option('Seed of all random numbers; by default one is drawn.')
@@ -275,7 +279,7 @@ class CosineOptions(Options):
 
     type: str = option('This, or a schedule of BasicSR with its arguments.', 'CosineAnnealingLR')
     T_max: Iterations | None = option('Iteration at which the curve ends; by default `total_iter`.')
-    eta_min: NonNegative = option('Learning rate at the end.', 1e-7)
+    eta_min: Finite = option('Learning rate at the end.', 1e-7)
 
 
 class DeblurValOptions(ValOptions, PrecisionOptions, extra='forbid'):

@@ -29,6 +29,7 @@ class OptionFile:
         arguments: The arguments of the command line that set a value, by its key.
         new: Of these keys, those that the file does not have.
         problems: What is wrong with it as YAML, though it can be read, and with the arguments.
+        warnings: What may be meant, and is worth a second look.
     """
 
     name: str
@@ -38,6 +39,7 @@ class OptionFile:
     arguments: dict[KeyPath, str] = field(default_factory=dict)
     new: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """Something wrong at a key, placed on its line, or on that of the nearest key around it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from basicsr.data.prefetch_dataloader import PrefetchDataLoader
 from torch.utils.data import DataLoader, Dataset
 
 from deeprftv2_arch.config.schema import DatasetOptions
-from deeprftv2_arch.config.stages import read_stages
+from deeprftv2_arch.config.stages import Stage, read_stages
 from deeprftv2_arch.data.sampling import EpochSampler, Sample, SampleOrder
 from deeprftv2_arch.utils.contracts import NamedDataset, SampledDataset, SizedDataset
 from deeprftv2_arch.utils.errors import UserError
@@ -39,9 +39,8 @@ def build_training_loader(
     """
     stages = read_stages(options)
     data = DatasetOptions.read(options['datasets']['train'], 'datasets.train')
-    for stage in stages:
-        if stage.gt_size is not None:
-            _check_crop(dataset, stage.gt_size, data.type)
+    if options['rank'] == 0:
+        _check_crops(dataset, [stage for stage in stages if stage.last > done], options)
     seed = options['manual_seed']
     order = SampleOrder(len(dataset), seed, stages, data.dataset_enlarge_ratio)
     sampler = EpochSampler(order, options['rank'], options['world_size'], done)
@@ -99,10 +98,19 @@ class SeededDataset(Dataset):
             return self.dataset[sample.index]
 
 
-def _check_crop(dataset: SizedDataset, size: tuple[int, int], kind: str) -> None:
+def _check_crops(dataset: SizedDataset, stages: Sequence[Stage], options: Mapping[str, Any]) -> None:
+    """Refuse crops of all stages to come that the data set cannot cut, before the first one begins."""
+    data = options['datasets']['train']
+    sizes = [stage.gt_size for stage in stages if stage.gt_size is not None]
     if not isinstance(dataset, SampledDataset):
-        raise UserError(
-            f'train.stages: the data set {kind} cuts one size of crops only. Use PairedDeblurDataset, or '
-            'datasets.train.gt_size without stages.'
-        )
-    dataset.check_crop(size)
+        if sizes:
+            raise UserError(
+                f'train.stages: the data set {data["type"]} cuts one size of crops only. Use PairedDeblurDataset, or '
+                'datasets.train.gt_size without stages.'
+            )
+        return
+    own = data.get('gt_size')
+    if own is not None and not sizes:
+        sizes = [(own, own) if isinstance(own, int) else (own[0], own[1])]
+    for size in dict.fromkeys(sizes):
+        dataset.check_crop(size)

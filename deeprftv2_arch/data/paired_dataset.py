@@ -63,7 +63,7 @@ class PairedDataset(Dataset):
         self.pad_to: tuple[int, int] | None = None
         self.crop_size = self.options.gt_size if self.training else None
         if self.crop_size is not None:
-            self.check_crop(self.crop_size)
+            self._check_shape(self.crop_size)
         self.images = PairedImages(self.options, self.where, self.scale)
         if self.training:
             _check_batches(self.options, len(self), self.where)
@@ -109,15 +109,23 @@ class PairedDataset(Dataset):
         return {'lq': to_tensor(lq), 'gt': to_tensor(gt), **item}
 
     def check_crop(self, size: tuple[int, int]) -> None:
-        """Refuse a training crop that cannot be turned as the options say.
+        """Refuse a training crop that cannot be turned as the options say, or that an image is too small for.
 
         Args:
             size: Height and width in pixels.
 
         Raises:
             UserError: If the crop does not fit the scale, or is not square and transpositions are asked for: a batch
-                could not be stacked.
+                could not be stacked; or naming the first image that is too small by its header.
         """
+        self._check_shape(size)
+        pad_to = self.pad_to or (0, 0)
+        needed = (size[0] if size[0] > pad_to[0] else 0, size[1] if size[1] > pad_to[1] else 0)
+        found = self.images.first_too_small(needed)
+        if found is not None:
+            raise self._too_small(*found, size)
+
+    def _check_shape(self, size: tuple[int, int]) -> None:
         if size[0] % self.scale or size[1] % self.scale:
             raise UserError(f'{self.where}: crops of gt_size {list(size)} are not multiples of scale: {self.scale}.')
         if size[0] != size[1] and self.symmetries.transpose:
@@ -136,12 +144,15 @@ class PairedDataset(Dataset):
             raise DataError(f'{self.where}.gt_size is missing: the size of the training crops. Or give train.stages.')
         height, width = gt.shape[:2]
         if height < size[0] or width < size[1]:
-            asked = size[0] if size[0] == size[1] else list(size)
-            raise DataError(
-                f'{self.images.place(self.images.pairs[index].gt, "gt")}: {width} x {height} pixels are smaller than '
-                f'the training crop gt_size: {asked}. Remove the pair, lower gt_size, or bring it to size with pad_to.'
-            )
+            raise self._too_small(index, (height, width), size)
         return size
+
+    def _too_small(self, index: int, found: tuple[int, int], size: tuple[int, int]) -> DataError:
+        asked = size[0] if size[0] == size[1] else list(size)
+        return DataError(
+            f'{self.images.place(self.images.pairs[index].gt, "gt")}: {found[1]} x {found[0]} pixels are smaller than '
+            f'the training crop gt_size: {asked}. Remove the pair, lower gt_size, or bring it to size with pad_to.'
+        )
 
 
 def written_options(opt: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from torch import Tensor
 from deeprftv2_arch.config.schema import IoBackend, PairedOptions
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import FULL_SCALE, decode_image, read_image_file
+from deeprftv2_arch.data.image_size import first_too_small, size_in_header
 from deeprftv2_arch.data.lmdb_store import pair_lmdbs, peek_lmdb, read_lmdb
-from deeprftv2_arch.data.pairing import ImagePair, pair_folders, pair_list
+from deeprftv2_arch.data.pairing import ImagePair, lmdb_sizes, pair_folders, pair_list
 from deeprftv2_arch.utils.errors import UserError
 
 _GAMMA = re.compile(r'(?:^|[/\\])blur_gamma[^/\\]*')
@@ -75,6 +76,27 @@ class PairedImages:
                 'the wrong one.'
             )
         return lq, gt[:height, :width]
+
+    def first_too_small(self, needed: tuple[int, int]) -> tuple[int, tuple[int, int]] | None:
+        """Find the first pair whose good image has not this height and width: by the headers of files, or in an LMDB by
+        its meta file.
+
+        Returns:
+            The number of the pair, and height and width of its good image.
+        """
+        listed = lmdb_sizes(self.roots['gt']) if self.backend.type == 'lmdb' else {}
+
+        def header(index: int) -> tuple[int, int] | None:
+            name = self.pairs[index].gt
+            return listed.get(name) if self.backend.type == 'lmdb' else size_in_header(name)
+
+        def exact(index: int) -> tuple[int, int]:
+            pair = self.pairs[index]
+            data = self._load(pair.gt, 'gt', peek=True)
+            height, width = decode_image(data, self.place(pair.gt, 'gt'), self.bit_depth).shape[:2]
+            return height, width
+
+        return first_too_small(range(len(self)), needed, header=header, exact=exact)
 
     def place(self, name: str, role: str) -> str:
         """What to call an image in a message: its path, or the LMDB and the key."""

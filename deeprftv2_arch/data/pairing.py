@@ -109,6 +109,21 @@ def lmdb_keys(root: str, option: str) -> list[str]:
     return [os.path.splitext(_SHAPE_AND_LEVEL.sub('', line))[0] for _, line in lines]
 
 
+def lmdb_sizes(root: str) -> dict[str, tuple[int, int]]:
+    """Read height and width of the images of an LMDB from its meta file, by their keys; without those it does not tell.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    sizes = {}
+    for _, line in _lines(os.path.join(root, 'meta_info.txt'), root):
+        shape = _SHAPE_AND_LEVEL.search(line)
+        if shape:
+            height, width = re.findall(r'\d+', shape[0])[:2]
+            sizes[os.path.splitext(line[: shape.start()])[0]] = (int(height), int(width))
+    return sizes
+
+
 def shorten(names: Collection[str]) -> str:
     """The first few names, and how many more there are."""
     shown = ', '.join(list(names)[:_SHOWN])

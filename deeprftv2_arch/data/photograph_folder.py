@@ -10,6 +10,7 @@ import numpy as np
 
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import FULL_SCALE, IMAGE_SUFFIXES, decode_image
+from deeprftv2_arch.data.image_size import first_too_small, size_in_header
 from deeprftv2_arch.utils.errors import UserError
 
 
@@ -46,6 +47,23 @@ class PhotographFolder:
         """Paths below the root, with forward slashes, in order."""
         return [path.relative_to(self.root).as_posix() for path in self.paths]
 
+    def first_too_small(self, needed: tuple[int, int]) -> tuple[int, tuple[int, int]] | None:
+        """Find the first photograph that has not this height and width when it is reduced, by the headers of files.
+
+        Returns:
+            Its number, height and width.
+        """
+
+        def header(index: int) -> tuple[int, int] | None:
+            size = size_in_header(self.paths[index])
+            return None if size is None else _reduced(size, self.long_side)
+
+        def exact(index: int) -> tuple[int, int]:
+            height, width = read_photograph(self.paths[index], self.long_side).shape[:2]
+            return height, width
+
+        return first_too_small(range(len(self)), needed, header=header, exact=exact)
+
     def read(self, index: int) -> np.ndarray:
         """Read a photograph as (H, W, 3) RGB uint8, reduced to ``long_side``.
 
@@ -61,6 +79,12 @@ class PhotographFolder:
         return image
 
 
+def _reduced(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Height and width that a photograph of a size is reduced to."""
+    factor = min(long_side / max(size), 1)
+    return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
+
+
 def read_photograph(path: Path, long_side: int) -> np.ndarray:
     """Read an image file as (H, W, 3) RGB uint8, reduced to at most ``long_side`` pixels.
 
@@ -74,11 +98,9 @@ def read_photograph(path: Path, long_side: int) -> np.ndarray:
     image = decode_image(data, str(path))
     if image.dtype != np.uint8:
         image = np.rint(image * (255 / FULL_SCALE[image.dtype])).astype(np.uint8)
-    height, width = image.shape[:2]
-    factor = long_side / max(height, width)
-    if factor < 1:
-        size = (max(round(width * factor), 1), max(round(height * factor), 1))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    height, width = _reduced(image.shape[:2], long_side)
+    if (height, width) != image.shape[:2]:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -89,10 +89,7 @@ class SynthesizedBlurDataset(Dataset):
         path = str(self.photographs.paths[index])
         needed = smallest_photograph(size, self.options)
         if photograph.shape[0] < needed[0] or photograph.shape[1] < needed[1]:
-            raise DataError(
-                f'{path}: {photograph.shape[1]} x {photograph.shape[0]} pixels are too few: crops of gt_size with the '
-                f'surroundings that blur in need {needed[1]} x {needed[0]}. Remove the photograph, or lower gt_size.'
-            )
+            raise self._too_small(index, (photograph.shape[0], photograph.shape[1]), size)
         pair = draw_pair(photograph, size, self.options, np.random.default_rng(seed))
         item: dict[str, Tensor | str] = {
             'lq': _to_tensor(pair.blurred.astype(np.float32) / 255),
@@ -106,7 +103,24 @@ class SynthesizedBlurDataset(Dataset):
         return item
 
     def check_crop(self, size: tuple[int, int]) -> None:
-        """Accept any size of crop: what is too large for a photograph is told when it is met."""
+        """Refuse a crop that a photograph is too small for, naming the first one by its header.
+
+        Args:
+            size: Height and width in pixels.
+
+        Raises:
+            DataError: Naming the photograph.
+        """
+        found = self.photographs.first_too_small(smallest_photograph(size, self.options))
+        if found is not None:
+            raise self._too_small(*found, size)
+
+    def _too_small(self, index: int, found: tuple[int, int], size: tuple[int, int]) -> DataError:
+        needed = smallest_photograph(size, self.options)
+        return DataError(
+            f'{self.photographs.paths[index]}: {found[1]} x {found[0]} pixels are too few: crops of gt_size with the '
+            f'surroundings that blur in need {needed[1]} x {needed[0]}. Remove the photograph, or lower gt_size.'
+        )
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

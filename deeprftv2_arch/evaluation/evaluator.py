@@ -5,7 +5,7 @@ It knows no model: what restores an image is a function that it is given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ from deeprftv2_arch.config.protocols import Protocol, find_protocol
 from deeprftv2_arch.distributed.collect import gather_from_all
 from deeprftv2_arch.distributed.signals import ValidationGivenUp
 from deeprftv2_arch.evaluation.image_files import ImageFiles
-from deeprftv2_arch.evaluation.results import DatasetResult, write_images, write_summary
-from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores, measure, read_groups
+from deeprftv2_arch.evaluation.results import RESULTS, DatasetResult, write_images, write_summary
+from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores, measure, needs_ground_truth, read_groups
 from deeprftv2_arch.evaluation.tables import table
 from deeprftv2_arch.utils.contracts import NamedDataset, StopRequest
 from deeprftv2_arch.utils.errors import UserError
@@ -69,6 +69,10 @@ class Evaluator:
         restore: What is evaluated.
         options: All options of the run, as BasicSR has parsed them.
 
+    Attributes:
+        notices: What must be known of what restores the images to read the results of a test, such as that its weights
+            are random: they stand in the log, below the table and in the results.
+
     Raises:
         UserError: A data set names an unknown protocol.
     """
@@ -85,7 +89,8 @@ class Evaluator:
         self.shows_bar = bool(val.get('pbar')) and self.rank == 0
         self.contact_sheets = val.get('pictures', CONTACT_SHEETS) if self.is_train else 0
         self.files = ImageFiles(options)
-        self.datasets = len(datasets)
+        self.remaining = max(len(datasets), 1)
+        self.notices: list[str] = []
         self.results: dict[str, DatasetResult] = {}
 
     def evaluate(
@@ -128,24 +133,39 @@ class Evaluator:
             failure = error
         if failure is not None:
             stop.ask_all()  # or they would go on for nothing
-        return DatasetResult(name, options, protocol, metrics, Scores(_gather(scores, failure), groups))
+        result = DatasetResult(name, options, protocol, metrics, Scores(_gather(scores, failure), groups))
+        if self.rank == 0:
+            for line in result.not_finite():
+                get_root_logger().warning(f'{name}: {line}.')
+        return result
 
     def report(self, result: DatasetResult) -> None:
         """Log and write the result of a test: CSV, JSON and, after the last data set, the table of all.
 
+        A data set on which nothing was measured counts among them, and is not written.
+
         Raises:
             UserError: A file cannot be written.
         """
-        self.results[result.name] = result
+        self.remaining -= 1
+        if result.metrics:
+            self.results[result.name] = result
         if self.rank != 0:
             return
-        logger = get_root_logger()
-        logger.info('\n\t'.join([f'{result.name}', *result.describe()]))
-        folder = self.files.folder.parent
-        write_images(folder, result)
-        summary = write_summary(folder, self.options, self.results)
-        if len(self.results) == max(self.datasets, 1):
-            logger.info(f'Results in {folder}: {summary.name} and CSV files of the images.\n{table(self.results)}')
+        logger, folder = get_root_logger(), self.files.folder.parent
+        if result.metrics:
+            logger.info('\n\t'.join([f'{result.name}', *result.describe()]))
+            write_images(folder, result)
+            write_summary(folder, self.options, self.results, self.notices)
+        if self.remaining == 0 and self.results:
+            lines = [f'Results in {folder}: {RESULTS} and CSV files of the images.', table(self.results)]
+            logger.info('\n'.join([*lines, *(f'Note: {notice}' for notice in self.notices)]))
+
+    def note(self, notices: Iterable[str]) -> None:
+        """Add to the notices, and log them at once: sentences."""
+        for notice in notices:
+            self.notices.append(notice)
+            get_root_logger().warning(notice)
 
     def contact_sheet_folder(self, dataset: str) -> Path:
         """Return the folder of the contact sheets of a data set; it need not exist."""
@@ -183,10 +203,8 @@ class Evaluator:
         if not walk.metrics:
             return ImageScore(index, name, {}, (), restored.mode)
         if gt is None:
-            raise UserError(
-                f'{walk.dataset["name"]}: val.metrics need sharp images, and the data set has none. Remove them.'
-            )
-        if image.shape != gt.shape:
+            refuse_without_ground_truth(walk.metrics, walk.dataset['name'])
+        elif image.shape != gt.shape:
             sizes = ' and '.join(f'{each.shape[-1]} x {each.shape[-2]}' for each in (image, gt))
             raise UserError(f'{name}: the restored and the sharp image differ in size: {sizes}. Check the scale.')
         values, remarks = measure(walk.metrics, image, gt)
@@ -210,6 +228,19 @@ def _gather(scores: list[ImageScore], failure: UserError | ValidationGivenUp | N
     for part, _ in gathered:
         everything.extend(part)
     return sorted(everything, key=lambda score: score.index)
+
+
+def refuse_without_ground_truth(metrics: Metrics, dataset: str) -> None:
+    """Refuse metrics on images without sharp ones, unless they judge an image alone.
+
+    Raises:
+        UserError: Naming the metrics.
+    """
+    needy = [name for name, metric in metrics.items() if needs_ground_truth(metric)]
+    if needy:
+        raise UserError(
+            f'{dataset}: val.metrics need sharp images ({", ".join(needy)}), and the data set has none. Remove them.'
+        )
 
 
 def _cause(batch: Mapping[str, Any]) -> str:

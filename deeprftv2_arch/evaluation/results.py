@@ -12,7 +12,7 @@ import json
 import math
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,9 @@ from deeprftv2_arch.utils.atomic_file import write_atomically
 
 RESULTS = 'results.json'
 """Written into the folder of a test."""
+
+SHOWN = 5
+"""How many images a line names before it only counts."""
 
 VERSIONS = ('deeprftv2_arch', 'basicsr', 'torch', 'numpy', 'scipy', 'cv2', 'skimage')
 
@@ -96,7 +99,8 @@ class DatasetResult:
             return
         for paper in having:
             printed = paper.values[published]
-            difference = row.ours - float(printed) if self.complete else None
+            is_comparable = self.complete and math.isfinite(row.ours)
+            difference = row.ours - float(printed) if is_comparable else None
             yield row._replace(network=paper.network, paper=printed, difference=difference)
 
     def _paper_rows(self, group: str) -> list[PaperRow]:
@@ -115,6 +119,17 @@ class DatasetResult:
                     names[ours] = published
         return names
 
+    def not_finite(self) -> list[str]:
+        """Return a line for each metric that is infinite or NaN on some images, which names them."""
+        lines = []
+        for metric in self.metrics:
+            images = self.scores.not_finite(metric)
+            if images:
+                names = ', '.join(f'{image.name} ({image.values[metric]})' for image in images[:SHOWN])
+                more = f', ... ({len(images)} images)' if len(images) > SHOWN else ''
+                lines.append(f'{metric} is not finite on {names}{more}')
+        return lines
+
     def describe(self) -> list[str]:
         """Return lines for the log that say what was measured on what."""
         count = f'{len(self.scores.images):,} images'
@@ -128,6 +143,7 @@ class DatasetResult:
             f'Data: {self.options.get("dataroot_lq")}, {self.options.get("dataroot_gt")}',
             f'Found: {count}',
         ]
+        lines += [f'Remark: {line}' for line in self.not_finite()]
         total = len(self.scores.images)
         for remark, images in self.scores.remarks.items():
             lines.append(f'Remark: {remark} ({images:,} of {total:,})')
@@ -146,6 +162,7 @@ class DatasetResult:
             'metrics': {name: dict(options) for name, options in self.metrics.items()},
             'figures': [_row_as_json(row) for row in self.rows()],
             'remarks': self.scores.remarks,
+            'not_finite': self.not_finite(),
         }
 
 
@@ -181,17 +198,27 @@ def write_images(folder: Path, result: DatasetResult) -> Path:
     return write_atomically(folder / f'{result.name}.csv', text.getvalue())
 
 
-def write_summary(folder: Path, opt: Mapping[str, Any], results: Mapping[str, DatasetResult]) -> Path:
+def write_summary(
+    folder: Path, opt: Mapping[str, Any], results: Mapping[str, DatasetResult], notices: Sequence[str] = ()
+) -> Path:
     """Write all values and what they depend on to ``results.json``, whole or not at all.
+
+    Args:
+        folder: Where to.
+        opt: All options of the test, as BasicSR has parsed them.
+        results: By the names of the data sets.
+        notices: What must be known to read them.
 
     Raises:
         UserError: The file cannot be written.
     """
     summary = {
         'name': opt['name'],
+        'notices': list(notices),
         'arguments': sys.argv[1:],
         'option_file': _file(_option_file()),
         'checkpoint': _file(opt['path'].get('pretrain_network_g')),
+        'param_key': opt['path'].get('param_key_g', 'params'),
         'network': opt['network_g']['type'],
         'device': 'CPU' if opt['num_gpu'] == 0 else torch.cuda.get_device_name(),
         'processes': opt.get('world_size', 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import warnings
@@ -73,9 +74,30 @@ class Scores:
         images = self.of(group)
         means = {}
         for metric in images[0].values:
-            total = math.fsum(image.values[metric] for image in images)
-            means[metric] = total / len(images)
+            means[metric] = _mean([image.values[metric] for image in images])
         return means
+
+    def not_finite(self, metric: str) -> list[ImageScore]:
+        """Return the images whose value of a metric is infinite or NaN."""
+        return [image for image in self.images if not math.isfinite(image.values[metric])]
+
+    def deciding_mean(self, metric: str, better: str) -> float | None:
+        """Average a metric for a comparison with other means: over the images whose value is finite.
+
+        An image that is restored without any difference, whose PSNR is infinite, is left out.
+
+        Args:
+            metric: Its name.
+            better: `'higher'` or `'lower'`.
+
+        Returns:
+            The mean; None if an image has NaN or an infinitely bad value, or none has a finite one.
+        """
+        perfect = math.inf if better == 'higher' else -math.inf
+        if any(image.values[metric] != perfect for image in self.not_finite(metric)):
+            return None
+        finite = [image.values[metric] for image in self.images if math.isfinite(image.values[metric])]
+        return _mean(finite) if finite else None
 
     @property
     def modes(self) -> str:
@@ -92,6 +114,12 @@ class Scores:
         return dict(counts)
 
 
+def _mean(values: Sequence[float]) -> float:
+    if all(map(math.isfinite, values)):
+        return math.fsum(values) / len(values)
+    return sum(values)  # infinite or NaN, which an exact sum refuses
+
+
 def better(metric: Mapping[str, Any]) -> str:
     """Return which values are better, ``'higher'`` or ``'lower'``: as the options say, else as the metric says."""
     if metric.get('better'):
@@ -100,14 +128,19 @@ def better(metric: Mapping[str, Any]) -> str:
     return function.better if isinstance(function, MetricInfo) else 'higher'
 
 
-def measure(metrics: Metrics, restored: Tensor, gt: Tensor) -> tuple[dict[str, float], tuple[str, ...]]:
+def needs_ground_truth(metric: Mapping[str, Any]) -> bool:
+    """Return whether a metric compares with a sharp image, `img2`; some judge an image alone."""
+    return 'img2' in inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters
+
+
+def measure(metrics: Metrics, restored: Tensor, gt: Tensor | None) -> tuple[dict[str, float], tuple[str, ...]]:
     """Measure one image.
 
     Args:
         metrics: What to measure. Metrics marked as ``unquantized`` are handed float32 in [0, 1], the others uint8, all
             of them (H, W, 3) in BGR order as in BasicSR.
         restored: (1, 3, H, W), RGB, clipped here to [0, 1].
-        gt: Image of the same shape.
+        gt: Image of the same shape; None where no metric needs it.
 
     Returns:
         The values by name of the metric, and what the metrics had to say.
@@ -119,9 +152,14 @@ def measure(metrics: Metrics, restored: Tensor, gt: Tensor) -> tuple[dict[str, f
         for name, options in metrics.items():
             kind = _pixel_type(options)
             if kind not in converted:
-                converted[kind] = {'img': tensor2img(restored, out_type=kind), 'img2': tensor2img(gt, out_type=kind)}
-            values[name] = float(calculate_metric(converted[kind], dict(options)))
-    remarks = []
+                converted[kind] = {'img': tensor2img(restored, out_type=kind)}
+                if gt is not None:
+                    converted[kind]['img2'] = tensor2img(gt, out_type=kind)
+            images = converted[kind]
+            if not needs_ground_truth(options):
+                images = {'img': images['img']}
+            values[name] = float(calculate_metric(images, dict(options)))
+    remarks = [f'{name} is {value}' for name, value in values.items() if not math.isfinite(value)]
     for entry in caught:
         if issubclass(entry.category, MetricWarning):
             remarks.append(str(entry.message))

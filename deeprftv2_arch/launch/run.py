@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import distributed as dist
+from torch import nn
 
 from deeprftv2_arch.basicsr_compat import patches, registration
 from deeprftv2_arch.checkpoints.training_start import training_start
@@ -23,10 +25,11 @@ from deeprftv2_arch.distributed.failure_watch import FailureWatch
 from deeprftv2_arch.distributed.signals import GracefulStop, TrainingStopped, ValidationGivenUp
 from deeprftv2_arch.launch.error_messages import user_message
 from deeprftv2_arch.launch.loader_workers import end_workers, start_worker
-from deeprftv2_arch.launch.run_folders import RunFolders
+from deeprftv2_arch.launch.run_folders import RunFolders, refuse_to_archive
 from deeprftv2_arch.utils.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR
 from deeprftv2_arch.utils.contracts import BasicSRModel, StoppableModel
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.run_lock import RunLock
 
 
 def launch(kind: str, root: str | Path) -> int:
@@ -60,7 +63,7 @@ def launch(kind: str, root: str | Path) -> int:
             if message is not None:
                 lines = message.splitlines() if isinstance(error, UserError) else [message]
                 return run.fail(USER_ERROR, *(f'Error: {line}' for line in lines))
-            if run.watch.fail(PROGRAM_ERROR):
+            if run.clean_up(PROGRAM_ERROR):
                 raise
             return run.watch.failed
         finally:
@@ -99,7 +102,9 @@ class Run:
         self.folders = RunFolders([])
         self.model: BasicSRModel | None = None
         self.sampler: Any = None  # of BasicSR or ours: it has an epoch
+        self.iterations = 0  # begun in this process
         self.watch = FailureWatch()
+        self.lock: RunLock | None = None
 
     def __enter__(self) -> Run:
         # On a full disk the log cannot be written either: the failing checkpoint is reported instead.
@@ -109,6 +114,8 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.lock is not None:
+            self.lock.release()
         self._close_progress()
         logging.raiseExceptions = self.log_errors
         for name, function in self.basicsr_functions.items():
@@ -134,13 +141,21 @@ class Run:
         Returns:
             The exit code.
         """
-        is_first = self.watch.fail(code)
-        self.restore_folders()
-        self._close_progress()
-        if is_first:
+        if self.clean_up(code):
             for line in lines:
                 self.say(line)
         return self.watch.failed
+
+    def clean_up(self, code: int) -> bool:
+        """Clean up after a failure with an exit code.
+
+        Returns:
+            Whether this process is the one to say what is wrong.
+        """
+        is_first = self.watch.fail(code)
+        self.restore_folders()
+        self._close_progress()
+        return is_first
 
     def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
         """Check the options before anything is written, and take note of the folders as they are."""
@@ -153,11 +168,15 @@ class Run:
             folders = [Path(options['path']['experiments_root']), Path(root_path, 'tb_logger', options['name'])]
         else:
             folders = [Path(options['path']['results_root'])]
+        if process_rank() == 0:
+            self.lock = RunLock(folders[0], 'a training' if is_train else 'a test')
         self.folders = RunFolders(folders)
         return options, arguments
 
     def make_exp_dirs(self, options: dict[str, Any]) -> None:
-        """Put the final options of a test into its folder."""
+        """Refuse to move away what the run is to read; put the final options of a test into its folder."""
+        kind = 'experiments_root' if options['is_train'] else 'results_root'
+        refuse_to_archive(Path(options['path'][kind]), options)
         self.basicsr_functions['make_exp_dirs'](options)
         if not options['is_train'] and process_rank() == 0:
             self.command_line.archive(options['path']['results_root'])
@@ -198,6 +217,8 @@ class Run:
             model.stop_request = self.stop
         if options['is_train']:
             self._watch_iterations(model)
+        elif not isinstance(model, StoppableModel):  # ours says so itself, and in its results
+            warn_of_random_weights(model, options)
         return model
 
     def create_train_val_dataloader(self, options: dict[str, Any], logger: logging.Logger) -> Any:
@@ -218,6 +239,9 @@ class Run:
         stops_by_itself = isinstance(model, StoppableModel) or self.options['dist']
 
         def update_learning_rate(current_iter: int, warmup_iter: int = -1) -> None:
+            if self.lock is not None:
+                self.lock.check()
+            self.iterations += 1
             if self._any_process_is_asked(model) or _stop_reason(model):
                 self._stop_training(model, current_iter - 1)
             update(current_iter, warmup_iter=warmup_iter)
@@ -251,6 +275,7 @@ class Run:
         if iteration <= training_start(self.options).iteration:
             raise TrainingStopped('Stopped before the first iteration.')
         model.save(self.sampler.epoch, iteration)
+        self.iterations += 1  # so that the last one counts as completed
         reason = _stop_reason(model) or 'Add --auto_resume to go on.'
         raise TrainingStopped(f'Stopped after iteration {iteration}, which is saved. {reason}')
 
@@ -260,9 +285,7 @@ class Run:
 
     def restore_folders(self) -> None:
         """Restore the folders of the run if no iteration was completed."""
-        schedulers = self.model.schedulers if self.model is not None else ()
-        is_trained = any(scheduler.last_epoch > 0 for scheduler in schedulers)
-        if not is_trained and process_rank() == 0:
+        if self.iterations <= 1 and process_rank() == 0:
             for handler in logging.getLogger('basicsr').handlers:
                 with suppress(OSError):  # its last lines may have no room
                     handler.close()
@@ -278,6 +301,19 @@ class Run:
         rank = process_rank()
         if self.options.get('dist') or local_rank() == 0:
             print(message if rank == 0 else f'[rank {rank}] {message}', file=sys.stderr, flush=True)
+
+
+def warn_of_random_weights(model: BasicSRModel, options: Mapping[str, Any]) -> None:
+    """Say in the log of a test which networks have weights that no checkpoint was loaded into."""
+    for key in options:
+        name = str(key).removeprefix('network_')
+        net = getattr(model, f'net_{name}', None)
+        if str(key) == name or not isinstance(net, nn.Module) or options['path'].get(f'pretrain_network_{name}'):
+            continue
+        if any(True for _ in net.parameters()):
+            logging.getLogger('basicsr').warning(
+                f'The weights of {key} are random, for path.pretrain_network_{name} names no checkpoint.'
+            )
 
 
 def _stop_reason(model: BasicSRModel) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import glob
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from deeprftv2_arch.utils.errors import UserError
 
 
 class RunFolders:
@@ -23,13 +25,14 @@ class RunFolders:
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._before = [
-            _Before(folder, folder.exists(), _archives(folder), _option_files(folder)) for folder in folders
+            _Before(folder, folder.exists(), _archives(folder), _option_files(folder), _files(folder))
+            for folder in folders
         ]
 
     def restore(self) -> None:
         """Remove folders that are new and hold nothing but logs and options, and undo their archiving.
 
-        Where a run was to be resumed, its options are those of before.
+        Where a run was to be resumed, its options are those of before, and its folder has no log more.
         """
         for before in self._before:
             folder = before.folder
@@ -42,9 +45,55 @@ class RunFolders:
             for path, content in before.options.items():
                 if path.exists():
                     path.write_bytes(content)
+            for path in _files(folder) - before.files:
+                if before.existed and self.LOGS.fullmatch(path.name):
+                    path.unlink()
 
     def _holds_only_logs(self, folder: Path) -> bool:
         return all(file.is_dir() or self.LOGS.fullmatch(file.name) for file in folder.rglob('*'))
+
+
+def refuse_to_archive(folder: Path, options: Mapping[str, Any]) -> None:
+    """Refuse a run that reads files of the folder that BasicSR renames to make room for it.
+
+    Args:
+        folder: The folder of the run.
+        options: All options of the run, as BasicSR has parsed them.
+
+    Raises:
+        UserError: Naming the key of such a file.
+    """
+    if not folder.exists():
+        return
+    read = {key: value for key, value in options['path'].items() if str(key).startswith('pretrain_network')}
+    others = {key: value for key, value in options.items() if key not in ('path', 'name')}
+    for key, value in _texts({'path': read, **others}):
+        path = Path(value).expanduser()
+        if _is_inside(path, folder):
+            raise UserError(
+                f'{key}: this run would move {path} away, for it stands in {folder}, where the run is to write. Take '
+                'another name, or add --auto_resume to go on with that run.'
+            )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.exists() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # texts that are no paths
+        return False
+
+
+def _texts(part: Any, key: str = '') -> Iterator[tuple[str, str]]:
+    """All texts among the options, with their keys."""
+    if isinstance(part, str):
+        yield key, part
+    entries: Iterable[tuple[Any, Any]] = ()
+    if isinstance(part, Mapping):
+        entries = part.items()
+    elif isinstance(part, list):
+        entries = enumerate(part)
+    for name, value in entries:
+        yield from _texts(value, f'{key}.{name}' if key else str(name))
 
 
 class _Before(NamedTuple):
@@ -54,10 +103,15 @@ class _Before(NamedTuple):
     existed: bool
     archives: set[Path]
     options: dict[Path, bytes]
+    files: set[Path]
 
 
 def _archives(folder: Path) -> set[Path]:
     return set(folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'))
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.glob('*') if path.is_file()}
 
 
 def _option_files(folder: Path) -> dict[Path, bytes]:

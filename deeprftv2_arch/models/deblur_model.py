@@ -33,6 +33,7 @@ from deeprftv2_arch.models.optimization import build_optimizer, build_scheduler
 from deeprftv2_arch.models.precision import Precision
 from deeprftv2_arch.models.progress import TrainingProgress
 from deeprftv2_arch.models.saving import CheckpointKeeper
+from deeprftv2_arch.models.tested_weights import weight_notices
 from deeprftv2_arch.models.validation_history import ValidationHistory
 from deeprftv2_arch.utils.contracts import NetworkWithTestMode, StopRequest, returns_all_outputs
 from deeprftv2_arch.utils.errors import UserError
@@ -91,8 +92,11 @@ class DeblurModel(SRModel):
         self.options = read_sections(self.Options, opt, type(self).__name__)
         # Before the base class, which calls model_to_device.
         self.precision = {phase: Precision.from_options(opt.get(phase), phase) for phase in ('train', 'val')}
+        self.started_anew: list[str] = []
         super().__init__(opt)
         self.evaluator = Evaluator(self.restore, opt)
+        if not self.is_train:
+            self.evaluator.note(weight_notices(self.net_g, opt['path'], self.started_anew))
         self.image_names: dict[str, list[str]] = {}
         self.iteration = 0
         self.stop_request: StopRequest = GracefulStop()
@@ -153,7 +157,7 @@ class DeblurModel(SRModel):
         frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         if frozen:
             get_root_logger().warning(f'Not optimized, for they take no gradient: {", ".join(frozen)}')
-        self.trained_parameters = [parameter for name, parameter in parameters.items() if name not in frozen]
+        self.trained_parameters = [parameter for parameter in parameters.values() if parameter.requires_grad]
         self.optimizer_g = build_optimizer(self.trained_parameters, self.train_options)
         self.optimizers.append(self.optimizer_g)
 
@@ -178,7 +182,7 @@ class DeblurModel(SRModel):
         parts = paths.get('strict_load_except_g') or ()
         if paths.get('resume_state'):
             parts = ()
-        anew = load_weights(self.get_bare_model(net), load_path, param_key, parts)
+        self.started_anew = anew = load_weights(self.get_bare_model(net), load_path, param_key, parts)
         but = f', but for what starts anew (path.strict_load_except_g): {", ".join(anew)}' if anew else ''
         get_root_logger().info(f'Loaded {load_path}, key {param_key}{but}.')
 
@@ -382,15 +386,15 @@ class DeblurModel(SRModel):
             self._take_result(result, current_iter, tb_logger)
         if self.is_train:
             self.history.write(int(current_iter))
+        else:
+            self.evaluator.report(result)
 
     def _take_result(self, result: DatasetResult, current_iter: int | str, tb_logger: Any) -> None:
         self.metric_results = result.scores.means()
         is_best = self.is_train and self.history.add(result, int(current_iter))
         self._log_validation_metric_values(current_iter, result.name, tb_logger)
-        if not self.is_train:
-            self.evaluator.report(result)
-            return
-        self.progress.log_validation(self.iteration, result.name, self.metric_results)
+        if self.is_train:
+            self.progress.log_validation(self.iteration, result.name, self.metric_results)
         if is_best:
             ema = self.net_g_ema if self.ema_decay > 0 else None
             self.checkpoints.write_best(self.history.best, self.get_bare_model(self.net_g), ema)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint, save_checkpoint
@@ -19,7 +21,8 @@ class ValidationHistory:
     """Keeps the best metric values. All processes see the same.
 
     * ``val.best``: a name out of ``val.metrics``. The weights with its best value, on the first of the validation sets,
-      are kept as ``models/net_g_best.pth``.
+      are kept as ``models/net_g_best.pth``. Images restored without any difference, whose PSNR is infinite, are left
+      out of the mean that decides; a mean that is not finite otherwise decides nothing.
     * ``val.patience``: after how many validations in a row without a better value of ``val.best`` the training ends.
 
     Args:
@@ -53,7 +56,14 @@ class ValidationHistory:
         self._update_best_values(result, means, iteration)
         if self._metric is None or (self.best is not None and result.name != self.best['data']):
             return False
-        value, direction = means[self._metric], better(result.metrics[self._metric])
+        direction = better(result.metrics[self._metric])
+        value = result.scores.deciding_mean(self._metric, direction)
+        if value is None:
+            get_root_logger().warning(
+                f'val.best: {self._metric} on {result.name} is {means[self._metric]} after iteration {iteration}, and '
+                'decides nothing.'
+            )
+            return False
         if self.best is None or _improves(value, self.best['value'], direction):
             self.best = {'data': result.name, 'metric': self._metric, 'value': value, 'iter': iteration, 'since': 0}
             return True
@@ -97,10 +107,17 @@ class ValidationHistory:
         best = self.best_metric_results.setdefault(result.name, {})
         for metric, value in means.items():
             direction = better(result.metrics[metric])
+            decided = result.scores.deciding_mean(metric, direction)
+            if decided is not None:
+                value = decided
+            elif metric in best:
+                continue
             # Of equal values the last one counts, as in BasicSR.
             if metric not in best or value == best[metric]['val'] or _improves(value, best[metric]['val'], direction):
                 best[metric] = {'better': direction, 'val': value, 'iter': iteration}
 
 
 def _improves(value: float, best: float, direction: str) -> bool:
+    if not math.isfinite(best):
+        return math.isfinite(value)
     return value > best if direction == 'higher' else value < best

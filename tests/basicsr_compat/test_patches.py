@@ -315,6 +315,21 @@ class TestResume:
         assert basicsr.train.load_resume_state.original(opt) is None
         assert basicsr.train.load_resume_state(opt)['iter'] == 10
 
+    def test_a_state_that_is_left_aside_is_told(self, opt, capsys):
+        opt['auto_resume'] = True
+        newest = os.path.join(opt['path']['training_states'], '10.state')
+        for path, is_told in ((newest, False), (os.path.join(opt['path']['training_states'], '5.state'), True)):
+            opt['path']['resume_state'] = path
+            assert basicsr.train.load_resume_state(opt)['iter'] == 10
+            told = f'Warning: --auto_resume goes on from {newest}, and path.resume_state: {path} is not used.\n'
+            assert capsys.readouterr().err == (told if is_told else '')
+
+    def test_a_state_counts_where_auto_resume_finds_none(self, opt):
+        opt['auto_resume'] = True
+        opt['path'] |= {'resume_state': opt['path']['training_states'] + '/5.state', 'training_states': 'nowhere'}
+        with pytest.raises(UserError, match='is of another experiment'):
+            basicsr.train.load_resume_state(opt)
+
     def test_nothing_to_resume(self, opt):
         assert basicsr.train.load_resume_state(opt) is None
         opt['auto_resume'], opt['path']['training_states'] = True, 'nowhere'

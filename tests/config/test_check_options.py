@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import MODEL_REGISTRY
 from processes import ROOT, python, stock_options
 
 from deeprftv2_arch.config.load import read_checked
@@ -403,3 +405,123 @@ def test_everything_at_once_as_the_user_sees_it(ours, tmp_path):
     assert [line[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
     assert {path.name for path in tmp_path.iterdir()} == {'run.yml', 'set'}
     assert not torch.cuda.is_initialized()
+
+
+@pytest.mark.parametrize(
+    'name', ['', ' ', '.', '..', 'group/exp1', '/tmp/run', '../run', 'a\\b', 'run ', 'run.', 'a\nb']
+)
+@pytest.mark.parametrize('key', ['name', 'datasets.val.name'])
+def test_a_name_is_that_of_one_folder(ours, key, name):
+    change(ours, key, name)
+    (line,) = mistakes(ours)
+    assert line.startswith(f'{key}: ')
+    assert 'Choose a name such as gopro_1.' in line or 'missing' in line
+
+
+@pytest.mark.parametrize('name', ['GoPro v2 (final)', '.hidden', 'Müller', 'x2+x4', '2026-01-01 10:00', 'a' * 200])
+def test_odd_names_of_folders(ours, name):
+    change(ours, 'name', name)
+    assert mistakes(ours) == []
+
+
+def test_a_name_that_is_too_long(ours):
+    change(ours, 'name', 'ü' * 101)
+    assert 'has more than the 200 bytes' in mistakes(ours)[0]
+
+
+@pytest.mark.parametrize(('name', 'is_right'), [('train', False), ('train_2', False), ('x', False), ('val', True)])
+def test_data_sets_of_a_test(tmp_path, name, is_right):
+    options = stock_options(tmp_path, tmp_path, 'test')
+    options['datasets'][name] = options['datasets'].pop('test_1')
+    refusal = f'datasets.{name}: to test, a data set is called test or test_something.'
+    assert mistakes(options, kind='test') == ([] if is_right else [refusal])
+
+
+def test_two_data_sets_of_one_name(ours, monkeypatch):
+    ours['datasets']['val_2'] = dict(ours['datasets']['val'])
+    refusal = (
+        "datasets.val_2.name: datasets.val is called 'Photos' too, and their results could not be told apart. Rename "
+        'one.'
+    )
+    assert mistakes(ours) == [refusal]
+    ours['datasets'] = {f'test_{number}': ours['datasets'][key] for number, key in enumerate(('val', 'val_2'))}
+    assert len(mistakes(ours, kind='test')) == 1
+    ours['datasets']['test_1']['name'] = 'photos'
+    monkeypatch.setattr('sys.platform', 'linux')
+    assert mistakes(ours, kind='test') == []
+    monkeypatch.setattr('sys.platform', 'darwin')
+    assert len(mistakes(ours, kind='test')) == 1
+
+
+def test_the_training_set_may_share_the_name_of_another(ours):
+    assert ours['datasets']['train']['name'] == ours['datasets']['val']['name']
+    assert mistakes(ours) == []
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('optim_g.lr', float('inf'), 'expected a number of at least 0, got .inf.'),
+        ('optim_g.lr', float('nan'), 'expected a number of at least 0, got .nan.'),
+        ('optim_g.lr', -1, 'expected a number of at least 0, got -1.'),
+        ('optim_g.betas', [1.9, 0.9], 'expected a list'),
+        ('optim_g.betas', 0.9, 'expected a list'),
+        ('optim_g.weight_decay', -0.1, 'expected a number of at least 0, got -0.1.'),
+        ('scheduler.milestones', 3, 'expected a list (a number each), got 3.'),
+        ('scheduler.gamma', 'half', 'expected a number'),
+    ],
+)
+def test_what_optimizers_and_schedules_look_at_late(stock, key, value, message):
+    change(stock, f'train.{key}', value)
+    (line,) = mistakes(stock)
+    assert line.startswith(f'train.{key}: {message}')
+
+
+def test_what_basicsr_takes_too(stock):
+    change(stock, 'path.strict_load_g', None)
+    change(stock, 'datasets.train.dataset_enlarge_ratio', 1.5)
+    assert mistakes(stock) == []
+    change(stock, 'datasets.train.dataset_enlarge_ratio', 0)
+    assert len(mistakes(stock)) == 1
+
+
+def test_only_validations_of_basicsr_need_a_suffix(tmp_path, monkeypatch):
+    options = stock_options(tmp_path, tmp_path, 'test')
+    del options['val']['suffix']
+    assert len(mistakes(options, kind='test')) == 1
+
+    class OwnValidation(SRModel):
+        def nondist_validation(self, *_):
+            pass
+
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, 'OwnValidation', OwnValidation)
+    options['model_type'] = 'OwnValidation'
+    assert mistakes(options, kind='test', dynamic=True) == []
+
+
+def test_best_weights_need_a_validation(ours):
+    ours['val']['best'] = 'psnr'
+    assert mistakes(ours) == []
+    del ours['datasets']['val']
+    assert mistakes(ours) == ['val.best: there is no data set to validate on. Add datasets.val, or remove the key.']
+
+
+def test_wandb_is_missing(stock, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None if name == 'wandb' else find(name))
+    stock['logger'] |= {'use_tb_logger': False, 'wandb': {'project': None}}
+    assert mistakes(stock) == []
+    stock['logger']['wandb']['project'] = 'deblur'
+    found = mistakes(stock)
+    assert found[0].startswith('logger.use_tb_logger: Weights & Biases uploads what TensorBoard writes')
+    assert found[1].startswith('logger.wandb.project: Weights & Biases is not installed.')
+
+
+def test_a_warmup_that_outlasts_the_training_is_told(ours):
+    Path('run.yml').write_text(yaml.safe_dump(ours))
+    assert read_checked('run.yml', is_train=True).warnings == []
+    (warning,) = read_checked('run.yml', is_train=True, settings=['train.warmup_iter=1000']).warnings
+    assert str(warning) == (
+        '--set train.warmup_iter=1000: train.warmup_iter: the training ends at train.total_iter: 3, before the '
+        'learning rate is reached.'
+    )

@@ -119,15 +119,21 @@ def test_an_unknown_key_is_told_with_the_nearest(write_pairs, training_options, 
 
 
 def test_an_unknown_key_of_a_foreign_data_set(write_pairs, training_options, tmp_path):
-    """The file may have keys that we do not know; the command line may change them, but not invent them."""
+    """The file may have keys that we do not know, and so may the command line, with a warning."""
     options = training_options(write_pairs())
     for data in options['datasets'].values():
         data |= {'type': 'PairedImageDataset', 'colour': 'y'}
     file = tmp_path / 'run.yml'
     file.write_text(yaml.safe_dump(options))
-    assert read_checked(file, is_train=True, settings=['datasets.val.colour=x']).options['datasets']['val']
-    with pytest.raises(UserError, match=r"datasets\.val\.color: .* no such key \(did you mean 'colour'\?\)\.$"):
-        read_checked(file, is_train=True, settings=['datasets.val.color=x'])
+    read = read_checked(file, is_train=True, settings=['datasets.val.colour=x'])
+    assert (read.options['datasets']['val']['colour'], read.warnings) == ('x', [])
+    read = read_checked(file, is_train=True, settings=['datasets.val.color=x'], forced=['datasets:train:mean=[0.5]'])
+    assert read.options['datasets']['val']['color'] == 'x'
+    assert read.options['datasets']['train']['mean'] == [0.5]
+    assert [str(warning) for warning in read.warnings] == [
+        '--force_yml datasets:train:mean=[0.5]: datasets.train.mean: the option file has no such key.',
+        "--set datasets.val.color=x: datasets.val.color: the option file has no such key (did you mean 'colour'?).",
+    ]
 
 
 def test_new_arguments_of_what_a_foreign_model_names_are_known(tmp_path):

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from pathlib import Path
@@ -14,13 +15,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.metrics import calculate_psnr
+from basicsr.utils.registry import METRIC_REGISTRY
 from deblur_models import loader
+from torch.utils.data import DataLoader
 from two_processes import in_two_processes
 
 from deeprftv2_arch.config.protocols import PROTOCOLS, Protocol
 from deeprftv2_arch.distributed.signals import GracefulStop
 from deeprftv2_arch.evaluation.evaluator import Evaluator, Restored
+from deeprftv2_arch.evaluation.scores import ImageScore, Scores
 from deeprftv2_arch.metrics import psnr
 from deeprftv2_arch.utils.errors import UserError
 
@@ -55,7 +60,8 @@ def tiny_protocol(monkeypatch):
     """A protocol of four images."""
     gopro = PROTOCOLS['gopro']
     protocol = Protocol('tiny', 'Tiny', 4, 'in miniature', gopro.metrics, gopro.paper)
-    monkeypatch.setattr('deeprftv2_arch.config.protocols.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
+    for module in ('protocols', 'schema'):
+        monkeypatch.setattr(f'deeprftv2_arch.config.{module}.PROTOCOLS', {**PROTOCOLS, 'tiny': protocol})
     return protocol
 
 
@@ -245,6 +251,99 @@ def test_result_of_another_size_is_refused(make_model, write_pairs):
 def test_unknown_protocol_is_refused_at_the_start(make_model):
     with pytest.raises(UserError, match=r"datasets\.test\.protocol: there is no protocol 'gopr'"):
         make_model(is_train=False, datasets={'test': {'protocol': 'gopr'}})
+
+
+def test_a_value_that_is_not_finite_is_named_with_its_image(make_model, write_pairs, log, tmp_path):
+    folders = write_pairs(count=3)
+    shutil.copy(folders.gt / '001.png', folders.lq / '001.png')
+    examined(make_model, loader(folders))
+    line = f'psnr is not finite on {folders.lq / "001.png"} (inf)'
+    assert f'Remark: {line}' in log.text
+    found = json.loads((tmp_path / 'results.json').read_text())['datasets']['Photos']
+    assert found['not_finite'] == [line]
+    assert found['figures'][0]['ours'] == 'inf'
+    with open(tmp_path / 'Photos.csv', newline='') as stream:
+        assert [row['remarks'] for row in csv.DictReader(stream)] == ['', 'psnr is inf', '']
+
+
+def test_an_infinite_mean_is_not_compared_with_the_paper(make_model, write_pairs, log, tiny_protocol):
+    folders = write_pairs()
+    shutil.copy(folders.gt / '001.png', folders.lq / '001.png')
+    examined(make_model, loader(folders, protocol='tiny'))
+    row = next(line for line in log.text.splitlines() if line.startswith('| Photos'))
+    assert [cell.strip() for cell in row.split('|')[4:9]] == ['psnr', 'inf', '34.52', 'DeepRFTv2-B', '']
+
+
+def test_values_of_both_infinities_have_a_mean():
+    images = [ImageScore(index, 'x', {'score': value}, (), '') for index, value in enumerate((math.inf, -math.inf))]
+    assert math.isnan(Scores(images, {}).means()['score'])
+
+
+@pytest.mark.parametrize(
+    ('values', 'better', 'mean'),
+    [
+        ((1.0, 2.0), 'higher', 1.5),
+        ((math.inf, 2.0), 'higher', 2.0),
+        ((-math.inf, 2.0), 'lower', 2.0),
+        ((math.inf, 2.0), 'lower', None),
+        ((math.nan, 2.0), 'higher', None),
+        ((math.inf, math.inf), 'higher', None),
+    ],
+)
+def test_means_that_decide(values, better, mean):
+    images = [ImageScore(index, 'x', {'score': value}, (), '') for index, value in enumerate(values)]
+    assert Scores(images, {}).deciding_mean('score', better) == mean
+
+
+def test_a_metric_of_the_image_alone_needs_no_sharp_one(make_model, write_pairs, monkeypatch):
+    def calculate_brightness(img):
+        return img.mean()
+
+    monkeypatch.setitem(METRIC_REGISTRY._obj_map, 'calculate_brightness', calculate_brightness)
+    folders = write_pairs(count=1)
+    data = DataLoader(
+        SingleImageDataset({'name': 'One', 'dataroot_lq': str(folders.lq), 'io_backend': {'type': 'disk'}})
+    )
+    alone = {'brightness': {'type': 'calculate_brightness'}}
+    expected = cv2.imread(str(folders.lq / '000.png')).mean()
+    for images in (data, loader(folders)):
+        assert examined(make_model, images, alone).metric_results == {'brightness': pytest.approx(expected)}
+    with pytest.raises(UserError, match=r'One: val\.metrics need sharp images \(psnr\), and the data set has none'):
+        examined(make_model, data, {**alone, **PSNR})
+
+
+def test_weights_that_nobody_trained_are_told_wherever_values_are(make_model, write_pairs, log, tmp_path):
+    examined(make_model, loader(write_pairs(count=1)), network='OneOutputProbe')
+    notice = 'The weights are random: path.pretrain_network_g names no checkpoint.'
+    assert log.text.count(notice) == 2
+    assert f'Note: {notice}' in log.text
+    assert json.loads((tmp_path / 'results.json').read_text())['notices'] == [notice]
+
+
+def test_a_network_without_weights_needs_no_checkpoint(make_model, write_pairs, log, tmp_path):
+    examined(make_model, loader(write_pairs(count=1)))
+    assert json.loads((tmp_path / 'results.json').read_text())['notices'] == []
+    assert 'random' not in log.text
+
+
+@pytest.mark.parametrize(('key', 'told'), [('params', True), ('params_ema', False)])
+def test_raw_weights_beside_a_running_mean_are_told(make_model, write_pairs, tmp_path, key, told):
+    net = make_model(network_g={'type': 'OneOutputProbe'}).net_g.state_dict()
+    torch.save({'params': net, 'params_ema': net}, tmp_path / 'net.pth')
+    path = {'pretrain_network_g': str(tmp_path / 'net.pth'), 'param_key_g': key}
+    examined(make_model, loader(write_pairs(count=1)), network='OneOutputProbe', path=path)
+    results = json.loads((tmp_path / 'results.json').read_text())
+    assert results['param_key'] == key
+    assert [('holds params_ema too' in notice) for notice in results['notices']] == [True] * told
+
+
+def test_the_table_comes_though_nothing_is_measured_on_the_last_set(make_model, write_pairs, log):
+    names = {'test_1': {'protocol': 'gopro'}, 'test_2': {}}
+    model = make_model(is_train=False, network_g={'type': 'Identity'}, datasets=names, val={})
+    model.validation(loader(write_pairs('one', count=1), name='First', protocol='gopro'), 'probe', None)
+    assert '| First' not in log.text
+    model.validation(loader(write_pairs('two', count=1), name='Second'), 'probe', None)
+    assert '| First' in log.text
 
 
 def test_results_that_cannot_be_written_are_one_message(make_model, write_pairs, tmp_path):

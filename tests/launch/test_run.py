@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from deeprftv2_arch.launch.error_messages import user_message
 from deeprftv2_arch.launch.loader_workers import end_workers
 from deeprftv2_arch.launch.run import launch
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.run_lock import RunLock
 
 
 class Ended(NamedTuple):
@@ -268,3 +270,93 @@ def test_workers_are_ended_without_the_signal_that_windows_lacks(monkeypatch):
     end_workers()
     worker.join(timeout=10)
     assert worker.exitcode == -9
+
+
+# Folders
+
+
+def test_a_second_training_of_one_name_is_refused(train, options, tmp_path):
+    running = RunLock(tmp_path / 'experiments' / 'stock', 'a training')
+    code, line = train(options)
+    assert code == 2
+    assert line.startswith(f'Error: {tmp_path / "experiments" / "stock"} is in use. Process {os.getpid()} on ')
+    assert list((tmp_path / 'experiments').iterdir()) == [running.file]
+    running.release()
+    assert train(options).code == 0
+    assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['stock']
+
+
+def test_a_training_whose_folder_is_taken_over_ends(train, options, tmp_path, monkeypatch):
+    optimize = SRModel.optimize_parameters
+
+    def taken(model, iteration):
+        optimize(model, iteration)
+        if iteration == 2:
+            (tmp_path / 'experiments' / '.stock.lock').write_text('{"process": 1, "host": "elsewhere"}')
+
+    monkeypatch.setattr(SRModel, 'optimize_parameters', taken)
+    code, line = train(options)
+    assert code == 2
+    assert 'belongs to another run by now. Process 1 on elsewhere' in line
+    assert not (tmp_path / 'experiments' / 'stock' / 'models' / 'net_g_4.pth').exists()
+
+
+@pytest.mark.parametrize('resumes', [False, True])
+def test_a_fault_of_the_program_before_the_first_iteration_is_undone(
+    before, train, options, tmp_path, monkeypatch, resumes
+):
+    def broken(*_):
+        raise RuntimeError('a bug')
+
+    monkeypatch.setattr('basicsr.train.MessageLogger', broken)
+    arguments = ('--auto_resume', '--set', 'train.total_iter=8') if resumes else ()
+    with pytest.raises(RuntimeError, match='a bug'):
+        train(options, *arguments)
+    assert files(tmp_path) == before
+
+
+def test_weights_that_the_start_would_move_away(before, train, options, tmp_path):
+    options['path']['pretrain_network_g'] = 'experiments/stock/models/net_g_latest.pth'
+    code, line = train(options)
+    assert code == 2
+    assert line.startswith('Error: path.pretrain_network_g: this run would move experiments/stock/models/net_g_latest')
+    assert files(tmp_path) == before
+    options['name'] = 'other'
+    assert train(options).code == 0
+
+
+def test_images_that_the_start_would_move_away(before, train, options, tmp_path):
+    folder = tmp_path / 'experiments' / 'stock' / 'visualization' / '000'
+    options['datasets']['val'] |= {'dataroot_lq': str(folder), 'dataroot_gt': str(folder)}
+    code, line = train(options)
+    assert code == 2
+    assert line.startswith('Error: datasets.val.dataroot_')
+    assert files(tmp_path) == before
+
+
+# Names with `debug`
+
+
+@pytest.mark.parametrize(('name', 'is_short'), [('my_debugged_net', False), ('debug_x', True)])
+def test_only_who_asks_for_it_debugs(train, options, tmp_path, name, is_short):
+    options['name'] = name
+    options['train']['total_iter'] = 9
+    options['logger'] |= {'save_checkpoint_freq': 100, 'print_freq': 100, 'use_tb_logger': False}
+    options['val']['val_freq'] = 100
+    assert train(options).code == 0
+    folder = tmp_path / 'experiments' / name
+    assert (folder / 'models' / 'net_g_8.pth').exists() is is_short
+    resolved = yaml.safe_load((folder / 'resolved_options.yml').read_text())
+    intervals = (
+        resolved['logger']['save_checkpoint_freq'],
+        resolved['logger']['print_freq'],
+        resolved['val']['val_freq'],
+    )
+    assert intervals == ((8, 1, 8) if is_short else (100, 100, 100))
+    assert resolved['name'] == name
+
+
+def test_a_name_with_debug_and_no_validation(train, options):
+    options |= {'name': 'debug_x', 'val': None}
+    del options['datasets']['val']
+    assert train(options).code == 0

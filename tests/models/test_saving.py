@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,32 @@ def test_patience_ends_the_training_and_survives_a_resume(
         'score on Photos has not improved in 2 validations (val.patience); its best, 3'
     )
     assert 'iteration 2: ' in resumed.stop_reason
+
+
+def test_a_value_that_is_not_finite_decides_nothing(make_model, batch, train_for, write_pairs, monkeypatch):
+    options = {'metrics': {'score': {'type': 'calculate_psnr', 'crop_border': 0}}, 'best': 'score', 'patience': 2}
+    pretend_scores(monkeypatch, dict(enumerate([math.inf, 1.0, math.nan, math.inf, -math.inf, math.inf, 2.0], 1)))
+    model, data = make_model(val=options), loader(write_pairs(count=1))
+    for iteration in range(1, 8):
+        train_for(model, batch, range(iteration, iteration + 1))
+        model.validation(data, iteration, None)
+        assert model.stop_reason == ''
+        best = model.history.best
+        assert (best and best['iter']) == (None if iteration == 1 else 2 if iteration < 7 else 7)
+    assert model.best_metric_results['Photos']['score'] == {'better': 'higher', 'val': 2.0, 'iter': 7}
+
+
+def test_images_restored_without_a_difference_do_not_decide(make_model, write_pairs):
+    options = {'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}, 'best': 'psnr'}
+    model, folders = make_model(val=options, network_g={'type': 'OneOutputProbe'}), write_pairs(count=3)
+    for folder in folders:  # a black frame, which no bias brightens
+        cv2.imwrite(str(folder / '001.png'), np.zeros((40, 48, 3), np.uint8))
+    with torch.no_grad():
+        model.net_g.weight.zero_()
+        model.net_g.bias.zero_()
+    model.validation(loader(folders), 1, None)
+    assert model.metric_results['psnr'] == math.inf
+    assert math.isfinite(model.history.best['value'])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import distributed as dist
@@ -12,7 +13,8 @@ from torch import distributed as dist
 from deeprftv2_arch.basicsr_compat.patches.patching import module, replace, source_has
 from deeprftv2_arch.checkpoints import resume
 from deeprftv2_arch.checkpoints.training_start import TrainingStart, set_training_start, training_start
-from deeprftv2_arch.utils.contracts import BatchPlanner
+from deeprftv2_arch.utils.contracts import BatchPlanner, NamedDataset
+from deeprftv2_arch.utils.rng import preserve_rng_state
 
 
 def patch_resume() -> bool:
@@ -51,12 +53,18 @@ def _scripts(function: str, fault: str) -> Iterator[types.ModuleType]:
 
 
 def _load_resume_state(opt):
+    path, newest = opt['path'].get('resume_state'), None
     if opt['auto_resume']:
         newest = resume.newest_state(opt)
-        opt['path']['resume_state'] = str(newest[0]) if newest else None
-        state = newest[1] if newest else None
+    if newest is not None:
+        if path is not None and Path(path).resolve() != newest[0].resolve() and opt.get('rank', 0) == 0:
+            print(
+                f'Warning: --auto_resume goes on from {newest[0]}, and path.resume_state: {path} is not used.',
+                file=sys.stderr,
+            )
+        opt['path']['resume_state'] = str(newest[0])
+        state = newest[1]
     else:
-        path = opt['path'].get('resume_state')
         state = None if path is None else resume.load_state(path, opt)
     if state is not None:
         resume.check_length(state, opt)
@@ -89,6 +97,7 @@ def _planned_loaders(script: types.ModuleType) -> Callable[..., Any]:
         for name, options in opt['datasets'].items():
             if name != 'train':
                 val_set = script.build_dataset(options)
+                _check_ground_truth(val_set, options, (opt.get('val') or {}).get('metrics'))
                 settings = {'num_gpu': opt['num_gpu'], 'dist': opt['dist'], 'seed': opt['manual_seed']}
                 val_loaders.append(script.build_dataloader(val_set, options, sampler=None, **settings))
                 logger.info(f'Number of val images/folders in {options["name"]}: {len(val_set)}')
@@ -96,6 +105,19 @@ def _planned_loaders(script: types.ModuleType) -> Callable[..., Any]:
         return loader, sampler, val_loaders, sampler.order.epoch_of(total), total
 
     return create_train_val_dataloader
+
+
+def _check_ground_truth(dataset: Any, options: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> None:
+    """Refuse metrics that the first validation could not measure, for lack of sharp images."""
+    from deeprftv2_arch.evaluation.evaluator import refuse_without_ground_truth
+
+    is_lmdb = (options.get('io_backend') or {}).get('type') == 'lmdb'  # not to be open when workers are started
+    if not metrics or is_lmdb or isinstance(dataset, NamedDataset):  # ours are pairs
+        return
+    with preserve_rng_state():
+        has_ground_truth = 'gt' in dataset[0]
+    if not has_ground_truth:
+        refuse_without_ground_truth(metrics, options['name'])
 
 
 def _one_for_all(seed: int) -> int:
