@@ -21,7 +21,7 @@ from deeprftv2_arch.config.protocols import ALL
 from deeprftv2_arch.metrics.info import MetricWarning
 from deeprftv2_arch.utils.contracts import MetricInfo
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.list_file import read_list_file
+from deeprftv2_arch.utils.list_file import position, read_list_file
 from deeprftv2_arch.utils.natural_sort import natural_sort_key
 
 Metrics = Mapping[str, Mapping[str, Any]]
@@ -175,6 +175,7 @@ def _find(entries: Sequence[str], names: Sequence[str], order: Sequence[int], wh
             found.add(index)
     if not unknown:
         return frozenset(found)
-    if all(entry.isdigit() and 1 <= int(entry) <= len(order) for entry in entries):
-        return frozenset(order[int(entry) - 1] for entry in entries)
+    positions = [number for number in map(position, entries) if number is not None and number <= len(order)]
+    if len(positions) == len(entries):
+        return frozenset(order[number - 1] for number in positions)
     raise UserError(f'{where}: {unknown[0]!r} is none of the {len(names)} images ({names[0]}, ...). {hint}')

@@ -9,7 +9,7 @@ from deeprftv2_arch.prepare.crops import Crops
 from deeprftv2_arch.prepare.layouts import flat_folders, image_files, pair_by_name, roots, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.list_file import read_list_file, read_numbered
+from deeprftv2_arch.utils.list_file import position, read_list_file, read_numbered, ways_to_split
 from deeprftv2_arch.utils.natural_sort import natural_sort_key
 
 PARTS = ('train', 'val', 'test')
@@ -68,10 +68,11 @@ def _listed(file: Path, blur_files: Sequence[Path], sharp_files: Sequence[Path])
     unlisted = {*blur, *sharp}
     pairs = []
     for number, line in read_numbered(file).items():
-        names = line.split()
-        if len(names) != 2:
+        ways = list(ways_to_split(line))
+        fitting = [names for names in ways if names[0] in blur and names[1] in sharp]
+        if not fitting and len(ways) != 1:
             raise UserError(f'{file}, line {number}: expected a blurred and a sharp image, got {line!r}.')
-        blurred, clear = names
+        blurred, clear = (fitting or ways)[0]
         if blurred not in blur and clear not in sharp:
             continue
         if blurred not in blur or clear not in sharp:
@@ -116,20 +117,27 @@ def _as_lines(names: Sequence[str], chosen: set[str]) -> str:
 
 def _scenes(file: Path, names: Sequence[str]) -> set[str]:
     """Read a list of test images, by name or by number."""
-    entries = ' '.join(read_list_file(file)).split()
-    by_name = {name: name for name in names}
-    by_number = {str(number): name for number, name in enumerate(names, start=1)}
-    numbers = all(entry.isdecimal() and entry not in by_name for entry in entries)
-    lookup = by_number if numbers else by_name
+    lines = read_list_file(file)
+    known = set(names)
+    # Several names may share a line, and a name may have blanks in it.
+    entries = lines if all(_stem(line) in known for line in lines) else ' '.join(lines).split()
+    positions = [position(entry) for entry in entries]
+    by_number = all(positions) and not any(entry in known for entry in entries)
     chosen = set()
-    for entry in entries:
-        name = lookup.get(Path(entry).stem)
-        if name is None:
+    for entry, number in zip(entries, positions, strict=True):
+        if by_number and number is not None and number <= len(names):
+            chosen.add(names[number - 1])
+        elif not by_number and _stem(entry) in known:
+            chosen.add(_stem(entry))
+        else:
             raise _unknown_scene(file, repr(entry), names)
-        chosen.add(name)
     if not chosen:
         raise _unknown_scene(file, 'nothing', names)
     return chosen
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 def _unknown_scene(file: Path, entry: str, names: Sequence[str]) -> UserError:

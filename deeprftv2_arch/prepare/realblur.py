@@ -10,7 +10,7 @@ from deeprftv2_arch.data.pairing import shorten
 from deeprftv2_arch.prepare.layouts import flat_folders, pair_folders, roots, wrong_layout
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.list_file import read_numbered
+from deeprftv2_arch.utils.list_file import read_numbered, ways_to_split
 
 PARTS = ('train', 'test')
 _ROLE = re.compile(r'(?:^|_)(?:blur|gt)(?=_)')
@@ -53,10 +53,11 @@ def _listed(root: Path, file: Path) -> list[Pair]:
     pairs: list[Pair] = []
     missing: list[str] = []
     for number, line in read_numbered(file).items():
-        names = line.split()
-        if len(names) != 2:
+        ways = [(root / sharp, root / blur) for sharp, blur in ways_to_split(line)]
+        found = [way for way in ways if way[0].is_file() and way[1].is_file()]
+        if not found and len(ways) != 1:
             raise UserError(f'{file}, line {number}: expected a sharp and a blurred image, got {line!r}.')
-        sharp, blur = (root / name for name in names)
+        sharp, blur = (found or ways)[0]
         missing += [str(path) for path in (sharp, blur) if not path.is_file()]
         scene = sharp.parent.parent.name
         pairs.append(Pair(f'{scene}{_name(sharp)}', blur, sharp))
