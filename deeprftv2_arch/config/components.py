@@ -49,8 +49,16 @@ _KINDS: tuple[Any, ...] = (int, float, bool, str, list, dict, Sequence, Mapping,
 PLAIN = {'None', *(kind.__name__ for kind in _KINDS)}
 """What annotations of arguments are made of that option files can have values of, by names that this module has too."""
 
-NUMBERS = {'lr': 'float', 'betas': 'list[float]', 'weight_decay': 'float', 'momentum': 'float', 'eps': 'float'}
-"""Arguments of `torch.optim`, which takes tensors too."""
+KINDS_BY_NAME = {
+    'lr': 'float',
+    'betas': 'list[float]',
+    'weight_decay': 'float',
+    'momentum': 'float',
+    'eps': 'float',
+    'input_order': "Literal['HWC', 'CHW']",
+    'test_y_channel': 'bool',
+}
+"""Arguments of `torch.optim`, which takes tensors too, and of BasicSR's metrics, which have no annotations."""
 
 METHODS = ('setup_optimizers', 'setup_schedulers')
 """Methods of models: where they are BasicSR's, what they read is known."""
@@ -254,7 +262,7 @@ def component_of(thing: Callable[..., Any]) -> Component:
     is_ours = thing.__module__.startswith(OURS)
     arguments = {
         p.name: Argument(
-            _kind(p.annotation) if is_ours else NUMBERS.get(p.name, 'Any'),
+            _kind(p.annotation) if is_ours else KINDS_BY_NAME.get(p.name, 'Any'),
             meanings.get(p.name, ''),
             p.default is p.empty,
             p.default if is_ours and p.default is not p.empty else None,
@@ -269,7 +277,8 @@ def component_of(thing: Callable[..., Any]) -> Component:
         thing.__module__,
         _first_sentence(docs),
         arguments,
-        any(p.kind is p.VAR_KEYWORD for p in parameters),
+        # BasicSR's metrics take any keyword and read none of these.
+        any(p.kind is p.VAR_KEYWORD for p in parameters) and not thing.__module__.startswith('basicsr.metrics'),
         f'{options.__module__}:{options.__qualname__}' if is_declared else '',
         {method: _module_of(owners, method) for method in METHODS if hasattr(thing, method)},
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from deeprftv2_arch.config.checker import Checker
 from deeprftv2_arch.config.components import names_on_file, registered
-from deeprftv2_arch.config.cross_checks import check_agreement
+from deeprftv2_arch.config.cross_checks import check_agreement, is_path
 from deeprftv2_arch.config.overrides import force_values, set_values
 from deeprftv2_arch.config.problems import OptionsError
 from deeprftv2_arch.config.yaml_file import OptionFile, read_option_file
+from deeprftv2_arch.utils.paths import expand
 
 
 def read_checked(
@@ -49,4 +51,13 @@ def read_checked(
     checker.check_new_keys()
     if checker.problems:
         raise OptionsError(checker.problems)
+    _expand_paths(read.options)
     return read
+
+
+def _expand_paths(options: dict[str, Any]) -> None:
+    """Put the home folder in the place of `~` in the paths of data sets: BasicSR does so in a few of them only."""
+    for dataset in (options.get('datasets') or {}).values():
+        for key, value in dataset.items():
+            if isinstance(value, str) and is_path(str(key)):
+                dataset[key] = expand(value)

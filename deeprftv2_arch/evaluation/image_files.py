@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deeprftv2_arch.evaluation import contact_sheet
 from deeprftv2_arch.utils.image_write import write_image
+from deeprftv2_arch.utils.paths import expand
 
 
 class ImageFiles:
@@ -71,6 +72,6 @@ def _name_below_root(lq_path: str, dataset: Mapping[str, Any]) -> Path:
     path = Path(lq_path)
     if (dataset.get('io_backend') or {}).get('type') == 'lmdb':
         return path
-    root = Path(dataset.get('dataroot_lq') or '')
+    root = Path(expand(dataset.get('dataroot_lq') or ''))
     name = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     return name.with_suffix('')

@@ -17,6 +17,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from deeprftv2_arch.checkpoints.io import read_checkpoint
 from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import expand
 
 if TYPE_CHECKING:
     from lpips import LPIPS
@@ -44,7 +45,7 @@ def lpips_alex(restored: np.ndarray, sharp: np.ndarray, trunk: str | Path | None
     require_equal_shapes(restored, sharp)
     if restored.ndim != 3 or restored.shape[2] != 3:
         raise ValueError(f'expected an image (H, W, 3), got {restored.shape}')
-    network = load_network(None if trunk is None else Path(trunk))
+    network = load_network(None if trunk is None else Path(expand(trunk)))
     with torch.no_grad():
         return network(_to_batch(restored), _to_batch(sharp), normalize=True).item()
 
