@@ -19,7 +19,7 @@ from deeprftv2_arch.distributed.collect import gather_from_all
 from deeprftv2_arch.distributed.signals import ValidationGivenUp
 from deeprftv2_arch.evaluation.image_files import ImageFiles
 from deeprftv2_arch.evaluation.results import DatasetResult, write_images, write_summary
-from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores, measure, read_groups
+from deeprftv2_arch.evaluation.scores import ImageScore, Metrics, Scores, measure, needs_sharp, read_groups
 from deeprftv2_arch.evaluation.tables import table
 from deeprftv2_arch.utils.contracts import NamedDataset, StopRequest
 from deeprftv2_arch.utils.errors import UserError
@@ -182,14 +182,18 @@ class Evaluator:
             self.files.write_contact_sheet(images, name, walk.dataset)
         if not walk.metrics:
             return ImageScore(index, name, {}, (), restored.mode)
-        if gt is None:
+        if gt is None and (names := [key for key, metric in walk.metrics.items() if needs_sharp(metric)]):
             raise UserError(
-                f'{walk.dataset["name"]}: val.metrics need sharp images, and the data set has none. Remove them.'
+                f'{walk.dataset["name"]}: val.metrics: {", ".join(names)} compare with sharp images, and the data set '
+                'has none. Remove them.'
             )
-        if image.shape != gt.shape:
+        if gt is not None and image.shape != gt.shape:
             sizes = ' and '.join(f'{each.shape[-1]} x {each.shape[-2]}' for each in (image, gt))
             raise UserError(f'{name}: the restored and the sharp image differ in size: {sizes}. Check the scale.')
-        values, remarks = measure(walk.metrics, image, gt)
+        try:
+            values, remarks = measure(walk.metrics, image, gt)
+        except UserError as error:
+            raise UserError(f'{name}: {error}') from error
         for remark in remarks:
             get_root_logger().warning(f'{name}: {remark}.')
         return ImageScore(index, name, values, remarks, restored.mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import warnings
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
@@ -100,17 +102,25 @@ def better(metric: Mapping[str, Any]) -> str:
     return function.better if isinstance(function, MetricInfo) else 'higher'
 
 
-def measure(metrics: Metrics, restored: Tensor, gt: Tensor) -> tuple[dict[str, float], tuple[str, ...]]:
+def needs_sharp(metric: Mapping[str, Any]) -> bool:
+    """Whether a metric compares with a sharp image; those without reference, such as NIQE, look at one image alone."""
+    return 'img2' in inspect.signature(METRIC_REGISTRY.get(metric['type'])).parameters
+
+
+def measure(metrics: Metrics, restored: Tensor, gt: Tensor | None) -> tuple[dict[str, float], tuple[str, ...]]:
     """Measure one image.
 
     Args:
         metrics: What to measure. Metrics marked as ``unquantized`` are handed float32 in [0, 1], the others uint8, all
             of them (H, W, 3) in BGR order as in BasicSR.
         restored: (1, 3, H, W), RGB, clipped here to [0, 1].
-        gt: Image of the same shape.
+        gt: Image of the same shape; None where no metric needs one.
 
     Returns:
         The values by name of the metric, and what the metrics had to say.
+
+    Raises:
+        UserError: An image is not one that a metric can measure, as one smaller than its window.
     """
     converted: dict[type, dict[str, np.ndarray]] = {}
     values = {}
@@ -119,8 +129,17 @@ def measure(metrics: Metrics, restored: Tensor, gt: Tensor) -> tuple[dict[str, f
         for name, options in metrics.items():
             kind = _pixel_type(options)
             if kind not in converted:
-                converted[kind] = {'img': tensor2img(restored, out_type=kind), 'img2': tensor2img(gt, out_type=kind)}
-            values[name] = float(calculate_metric(converted[kind], dict(options)))
+                converted[kind] = {'img': tensor2img(restored, out_type=kind)}
+                if gt is not None:
+                    converted[kind]['img2'] = tensor2img(gt, out_type=kind)
+            try:
+                values[name] = float(calculate_metric(converted[kind], dict(options)))
+            except _UNMEASURABLE as error:
+                height, width = restored.shape[-2:]
+                raise UserError(
+                    f'{options["type"]} cannot measure {width} x {height} pixels: {error}. Remove val.metrics.{name}, '
+                    'or the image from the data set.'
+                ) from error
     remarks = []
     for entry in caught:
         if issubclass(entry.category, MetricWarning):
@@ -128,6 +147,10 @@ def measure(metrics: Metrics, restored: Tensor, gt: Tensor) -> tuple[dict[str, f
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
     return values, tuple(dict.fromkeys(remarks))
+
+
+_UNMEASURABLE = (ValueError, AssertionError, IndexError, ZeroDivisionError, cv2.error)
+"""What metrics raise about images that they cannot measure."""
 
 
 def _pixel_type(metric: Mapping[str, Any]) -> type:

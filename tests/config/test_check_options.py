@@ -135,7 +135,7 @@ COSINE = {'type': 'CosineAnnealingRestartLR', 'periods': [2], 'restart_weights':
         ('val.metrics.psnr.crop_border', -1, 'expected a whole number of at least 0, got -1.'),
         ('val.metrics.psnr.gt_size', 8, 'unknown key for calculate_psnr. Known keys: crop_border'),
         ('val.metrics.psnr.test_y_channel', ' ', "expected true or false, got ' '."),
-        ('val.metrics.psnr.input_order', 'CWH', 'expected HWC or CHW, got 'CWH'.'),
+        ('val.metrics.psnr.input_order', 'CWH', "expected HWC or CHW, got 'CWH'."),
         ('datasets.train.dataroot_lq', '', 'it is empty. Name a folder'),
         ('datasets.val.meta_info_file', '', 'it is empty. Name a file'),
         ('datasets.train.filename_tmpl', '{}_{}', "'{}_{}' cannot be filled with a name"),
@@ -338,7 +338,9 @@ def test_a_test_needs_less_and_more(tmp_path):
     del options['val']['suffix']
     assert mistakes(options, kind='test') == ['val.suffix: missing. It may be empty: ~.']
     del options['val']['save_img']
-    assert mistakes(options, kind='test') == ['val.save_img: missing. Write the restored images, as PNG files of 8 bits.']
+    assert mistakes(options, kind='test') == [
+        'val.save_img: missing. Write the restored images, as PNG files of 8 bits.'
+    ]
     options['val'] = None
     assert mistakes(options, kind='test') == [
         'val: missing. How to validate, and how to test: with `save_img` at least.'
