@@ -165,6 +165,19 @@ def _check_foreign_files(checker: Checker) -> None:
                 checker.report((*path, name), message)
 
 
+def check_own_folder(checker: Checker) -> None:
+    """Look for checkpoints in the folder of an earlier run of this name, which is renamed when the new one starts."""
+    name, paths = checker.value('name', kind=str), checker.value('path', kind=Mapping) or {}
+    if not name or paths.get('resume_state'):
+        return
+    folder = os.path.realpath(os.path.join('experiments', name))
+    for key, value in paths.items():
+        is_file = isinstance(value, str) and str(key).startswith('pretrain_network_')
+        if is_file and os.path.realpath(expand(value)).startswith(folder + os.sep):
+            message = f'it lies in the folder of the last run {name!r}: the run would move it away before loading.'
+            checker.report(('path', str(key)), f'{message} Take another name for the run.')
+
+
 def is_path(key: str) -> bool:
     """Whether a key of a data set or of `path` names a file or a folder, in BasicSR as here."""
     return key.startswith(('dataroot', 'meta_info_file', 'pretrain_network_'))

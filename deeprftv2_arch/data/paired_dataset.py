@@ -137,9 +137,12 @@ class PairedDataset(Dataset):
         height, width = gt.shape[:2]
         if height < size[0] or width < size[1]:
             asked = size[0] if size[0] == size[1] else list(size)
+            ways = 'lower gt_size'
+            if 'pad_to' in self.Options.model_fields:
+                ways += ', or bring it to size with pad_to'
             raise DataError(
                 f'{self.images.place(self.images.pairs[index].gt, "gt")}: {width} x {height} pixels are smaller than '
-                f'the training crop gt_size: {asked}. Remove the pair, lower gt_size, or bring it to size with pad_to.'
+                f'the training crop gt_size: {asked}. Remove the pair, or {ways}.'
             )
         return size
 

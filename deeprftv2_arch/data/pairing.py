@@ -12,6 +12,7 @@ from basicsr.utils.logger import get_root_logger
 from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.list_file import read_numbered, ways_to_split
+from deeprftv2_arch.utils.paths import walk
 
 _SHOWN = 3
 """How many names a message lists before it only counts."""
@@ -154,7 +155,7 @@ def _images_by_stem(root: str, option: str, recursive: bool) -> dict[str, str]:
 
 def _files(root: str, recursive: bool) -> Iterator[str]:
     """All files but hidden ones, which operating systems leave everywhere."""
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in walk(root):
         yield from (os.path.join(folder, file) for file in files if not file.startswith('.'))
         if not recursive:
             folders.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
 from pathlib import Path
 
 _MARKS = {
@@ -45,3 +46,20 @@ def read_text_file(path: str | Path) -> str:
     data = Path(expand(path)).read_bytes()
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), 'utf-8')
     return data.decode(encoding)
+
+
+def walk(root: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk a folder as `os.walk` does, through symbolic links too, but not into a folder that is being walked already.
+
+    A link to a folder above itself would otherwise give every file dozens of times, under longer and longer paths.
+    """
+    above = {str(root): frozenset({os.path.realpath(root)})}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        passed = above[folder]
+        for name in list(folders):
+            path = os.path.join(folder, name)
+            real = os.path.realpath(path)
+            if real in passed:
+                folders.remove(name)
+            above[path] = passed | {real}
+        yield folder, folders, files

@@ -265,6 +265,31 @@ def test_a_network_of_ours_looks_at_its_arguments(ours):
     assert line.startswith('network_g: block_types needs one list per scale')
 
 
+def test_published_argument_names_are_told_once(ours):
+    ours['network_g'] = {'type': 'ATD', 'upscale': 1, 'embed_dim': 48, 'num_heads': [4, 4], 'img_range': 1.0, 'xyz': 1}
+    assert mistakes(ours) == [
+        'network_g: these are the argument names of the published ATD. Here embed_dim is width, num_heads is heads '
+        '(one number); remove img_range.',
+        *[line for line in mistakes(ours) if line.startswith('network_g.xyz: unknown key for ATD.')],
+    ]
+    assert len(mistakes(ours)) == 2
+
+
+def test_checkpoint_that_the_run_itself_would_move_away(ours):
+    file = Path('experiments', 'run', 'models', 'net.pth')
+    file.parent.mkdir(parents=True)
+    file.touch()
+    ours['path']['pretrain_network_g'] = str(file)
+    assert 'the run would move it away' in mistakes(ours)[0]
+    ours['path']['pretrain_network_g'] = f'{file.parent}/../../run/models/net.pth'
+    assert 'the run would move it away' in mistakes(ours)[0]
+    ours['name'] = 'ru'
+    assert mistakes(ours) == []
+    ours['name'] = 'run'
+    Path('run.yml').write_text(yaml.safe_dump(ours))
+    read_checked('run.yml', is_train=True, auto_resume=True)
+
+
 def test_a_misspelt_crop_is_not_missing_too(ours):
     ours['datasets']['train']['gt_sise'] = ours['datasets']['train'].pop('gt_size')
     assert mistakes(ours) == ["datasets.train.gt_sise: unknown key for PairedDeblurDataset (did you mean 'gt_size'?)."]

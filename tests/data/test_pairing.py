@@ -180,3 +180,14 @@ def test_line_of_two_readings_is_refused(tmp_path):
     (tmp_path / 'list.txt').write_text('a b c')
     with pytest.raises(UserError, match=r'list.txt, line 1: .* read in two ways.*Put a tab'):
         pair_list(gt, lq, str(tmp_path / 'list.txt'))
+
+
+def test_loops_of_symbolic_links_end(tmp_path):
+    for root in ('gt', 'lq'):
+        touch(tmp_path / root, 'a/1.png', 'b/2.png')
+        (tmp_path / root / 'a' / 'up').symlink_to('..')
+        (tmp_path / root / 'a' / 'across').symlink_to('../b')
+        (tmp_path / root / 'b' / 'back').symlink_to('../a')
+    pairs = pair_folders(str(tmp_path / 'gt'), str(tmp_path / 'lq'), recursive=True)
+    found = [Path(pair.gt).relative_to(tmp_path / 'gt').as_posix() for pair in pairs]
+    assert found == ['a/1.png', 'a/across/2.png', 'b/2.png', 'b/back/1.png']
