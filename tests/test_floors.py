@@ -13,7 +13,7 @@ FLOORS = [
     {'cli'},
     {'launch'},
     {'basicsr_compat'},
-    {'prepare', 'report', 'restoration'},
+    {'prepare', 'report', 'restoration', 'spandrel'},
     {'models'},
     {'evaluation'},
     {'data', 'metrics', 'losses'},
