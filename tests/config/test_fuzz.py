@@ -55,9 +55,12 @@ def small(options: dict[str, Any], folder: Path) -> dict[str, Any]:
             data['num_worker_per_gpu'] = 0
         if 'io_backend' in data:
             data['io_backend'] = {'type': 'disk'}
-    tiny = {'width': 4, 'num_blocks': [1, 1, 1], 'depths': [1], 'heads': 2, 'num_columns': 1, 'tokens': 4, 'group': 16}
+    tiny = {'width': 4, 'num_blocks': [1, 1], 'block_types': [['naf', 'naf']], 'num_columns': 1, 'fke': False}
+    tiny |= {'depths': [1], 'heads': 2, 'tokens': 4, 'group': 16}
     network = options['network_g']
     network.update({key: value for key, value in tiny.items() if key in network})
+    if network['type'] == 'DeepRFTv2':
+        network.update(num_columns=1, fke=False)
     for stage in (options.get('train') or {}).get('stages') or ():
         stage.update(gt_size=24, total_batch=8)
     for key, value in options['path'].items():
