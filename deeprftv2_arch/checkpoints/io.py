@@ -30,6 +30,8 @@ PAUSES = (1, 5, 25)
 SHOWN = 3
 """How many keys of a kind a message names before it only counts."""
 
+_WRAPPERS = ('module.', '_orig_mod.')
+
 _GROUP_END = '/'
 """What parts the name of a group from a key in a safetensors file, which has no groups; no key of a network has it."""
 
@@ -133,7 +135,7 @@ def plain_state(
 def pick_weights(content: Mapping[str, Any], path: str | Path, key: str | None) -> dict[str, Tensor]:
     """Take the weights of a network out of a checkpoint.
 
-    The prefix that `DataParallel` puts before every key is removed.
+    What a wrapper put before the keys is removed, see `without_wrappers`.
 
     Args:
         content: What `read_checkpoint` returned.
@@ -151,12 +153,27 @@ def pick_weights(content: Mapping[str, Any], path: str | Path, key: str | None) 
             'path.param_key_g to the right key, or to ~ if the file is a bare state dict.'
         )
     state = content if key is None else content[key]
-    weights = {str(name).removeprefix('module.'): value for name, value in state.items()}
+    weights = without_wrappers(state)
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise UserError(f'{path} holds NaN or infinite weights: {_some(broken)}. Take an earlier checkpoint.')
     return weights
+
+
+def without_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove from the keys of a state dict what `DataParallel` and `torch.compile` put before them.
+
+    >>> without_wrappers({'module._orig_mod.conv.weight': 1})
+    {'conv.weight': 1}
+    """
+    plain = {}
+    for key, value in state.items():
+        name = str(key)
+        while name.startswith(_WRAPPERS):
+            name = name.partition('.')[2]
+        plain[name] = value
+    return plain
 
 
 def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

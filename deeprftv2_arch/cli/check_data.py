@@ -29,6 +29,7 @@ from deeprftv2_arch.prepare.manifest import FILE, list_checksum, read_manifest
 from deeprftv2_arch.prepare.similarity import mismatched_pairs
 from deeprftv2_arch.prepare.workers import default_workers, run_jobs
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import argument as path_argument
 
 NAMES = (*(name for name in KNOWN_SETS if name != 'flickr2k'), 'srbench')
 CLEAN, FOUND = 0, 1
@@ -254,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
         'gopro --root datasets/GoPro --lmdb',
     )
     parser.add_argument('name', choices=NAMES, help='the data set; srbench for the five super-resolution sets')
-    parser.add_argument('--root', type=Path, required=True, help='its folder, such as datasets/GoPro')
+    parser.add_argument('--root', type=path_argument, required=True, help='its folder, such as datasets/GoPro')
     parser.add_argument('--parts', nargs='+', metavar='PART', help='only these (default: those prepared, or all)')
     parser.add_argument('--lmdb', action='store_true', help='look into LMDBs too and compare them with the folders')
     parser.add_argument('--workers', type=int, default=default_workers(), help='processes (default: %(default)s)')

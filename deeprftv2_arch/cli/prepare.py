@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.prepare.deblurring import SETS, plan_deblurring
@@ -14,6 +13,7 @@ from deeprftv2_arch.prepare.srbench import plan_benchmark
 from deeprftv2_arch.prepare.sub_images import plan_sub_images
 from deeprftv2_arch.prepare.workers import default_workers
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import argument as path_argument
 
 SUPER_RESOLUTION = {'div2k': plan_sub_images, 'df2k': plan_sub_images, 'srbench': plan_benchmark}
 PLANS = {**dict.fromkeys(SETS, plan_deblurring), **SUPER_RESOLUTION, 'photos': plan_photos}
@@ -30,19 +30,26 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('name', choices=tuple(PLANS), help='the data set; photos for photographs of your own')
     parser.add_argument(
-        '--source', type=Path, required=True, help='folder of the unpacked download, of a flat copy, or of photographs'
+        '--source',
+        type=path_argument,
+        required=True,
+        help='folder of the unpacked download, of a flat copy, or of photographs',
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder to fill, such as datasets/GoPro')
+    parser.add_argument('--out', type=path_argument, required=True, help='folder to fill, such as datasets/GoPro')
     parser.add_argument('--parts', nargs='+', metavar='PART', help='only these: train, val, test; set5 and so on')
     parser.add_argument('--crops', action='store_true', help='cut training crops too (gopro, dpdd)')
     parser.add_argument('--lmdb', action='store_true', help='make LMDBs too; of crops where there are crops')
     parser.add_argument('--scales', nargs='+', type=int, choices=(2, 3, 4), help='super-resolution (default: all)')
     parser.add_argument('--link', choices=LINKS, help='link to the files of the download instead of copying them')
     parser.add_argument('--bit-depth', type=int, choices=(8, 16), help='dpdd: of the files to be made (default: 8)')
-    parser.add_argument('--indoor-list', type=Path, help='dpdd: names or numbers of the indoor test images')
-    parser.add_argument('--outdoor-list', type=Path, help='dpdd: names or numbers of the outdoor test images')
-    parser.add_argument('--pairs', type=Path, help='dpdd: lines of a blurred and a sharp name, where order cannot pair')
-    parser.add_argument('--lists', type=Path, help='realblur: folder of the RealBlur_*_list.txt, if not in --source')
+    parser.add_argument('--indoor-list', type=path_argument, help='dpdd: names or numbers of the indoor test images')
+    parser.add_argument('--outdoor-list', type=path_argument, help='dpdd: names or numbers of the outdoor test images')
+    parser.add_argument(
+        '--pairs', type=path_argument, help='dpdd: lines of a blurred and a sharp name, where order cannot pair'
+    )
+    parser.add_argument(
+        '--lists', type=path_argument, help='realblur: folder of the RealBlur_*_list.txt, if not in --source'
+    )
     parser.add_argument('--allow-incomplete', action='store_true', help='go on with a subset; the manifest says so')
     parser.add_argument('--workers', type=int, default=default_workers(), help='processes (default: %(default)s)')
     return parser

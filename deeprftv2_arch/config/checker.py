@@ -28,6 +28,30 @@ MEANT = 0.8
 """Similarity from which a name that is not registered is taken for a misspelt one, and what it names is judged."""
 
 
+_OF_ATD = {
+    'in_chans': 'in_channels',
+    'embed_dim': 'width',
+    'num_heads': 'heads (one number)',
+    'window_size': 'window',
+    'category_size': 'group',
+    'num_tokens': 'tokens',
+    'reducted_dim': 'code_channels',
+    'convffn_kernel_size': 'ffn_kernel',
+    'mlp_ratio': 'ffn_ratio',
+    'resi_connection': 'exit_convs (1 or 3)',
+    'use_checkpoint': 'checkpointed',
+    'img_size': '',
+    'img_range': '',
+    'patch_size': '',
+    'qkv_bias': '',
+    'norm_layer': '',
+    'ape': '',
+    'patch_norm': '',
+}
+PUBLISHED_ARGUMENTS = {'ATD': _OF_ATD, 'ATDFKE': _OF_ATD}
+"""Arguments of published networks, and what they are called here; empty for what is not asked for."""
+
+
 class Checker:
     """Collects what is wrong with one option file.
 
@@ -40,6 +64,7 @@ class Checker:
     Attributes:
         problems: What is wrong.
         allowed: Keys without a declaration that may be there, and the names that have one beside each.
+        explained: Keys about which all is said at the key around them.
         model: The class of the model, as it is or as it was probably meant; None for none.
         section: The declaration of the whole file.
     """
@@ -51,6 +76,7 @@ class Checker:
         self.early = early
         self.problems: list[Problem] = list(read.problems)
         self.allowed: dict[KeyPath, Collection[str]] = {}
+        self.explained: set[KeyPath] = set()
         self.model: Component | None = None
         self.section: type[Options] = RunOptions
 
@@ -61,7 +87,7 @@ class Checker:
 
     def report(self, path: KeyPath, message: str) -> None:
         """Add a problem, unless something else is wrong with the same key."""
-        if not self.is_wrong(path):
+        if not self.is_wrong(path) and path not in self.explained:
             self.problems.append(self.read.problem(path, message))
 
     def warn(self, path: KeyPath, message: str) -> None:
@@ -142,11 +168,26 @@ class Checker:
         if kind is None:
             return
         before = len(self.problems)
+        if kind.is_ours and kind.name in PUBLISHED_ARGUMENTS:
+            self._check_published_names(kind, part, path)
         self._check_arguments(kind, part, path)
         if kind.is_ours and len(self.problems) == before and not self.early:
             message = refusal(kind, {key: value for key, value in part.items() if key != 'type'})
             if message:
                 self.report(path, message if message.endswith('.') else f'{message}.')
+
+    def _check_published_names(self, kind: Component, part: Mapping[str, Any], path: KeyPath) -> None:
+        """Say once, for all of them, that a part has the argument names of the published code, and what ours are."""
+        names = PUBLISHED_ARGUMENTS[kind.name]
+        given = [key for key in part if key in names]
+        if not given:
+            return
+        renamed = ', '.join(f'{key} is {names[key]}' for key in given if names[key])
+        gone = ', '.join(key for key in given if not names[key])
+        message = f'these are the argument names of the published {kind.name}. Here {renamed or "they differ"}'
+        self.report(path, f'{message}; remove {gone}.' if gone else f'{message}.')
+        for key in given:
+            self.explained.add((*path, key))
 
     def _check_arguments(self, kind: Component, part: Any, path: KeyPath, given: Collection[str] = ()) -> None:
         self._check_section(kind.arguments_section(given), part, path, reader=kind.name)

@@ -133,7 +133,13 @@ class CommandLine:
             raise UserError(f'Cannot write {Path(folder, RESOLVED)}: {error.strerror}.') from error
 
     def _changes(self) -> dict[str, Any]:
-        return {'settings': self.given.set, 'forced': self.given.force_yml, 'launcher': self.given.launcher}
+        given = self.given
+        return {
+            'settings': given.set,
+            'forced': given.force_yml,
+            'launcher': given.launcher,
+            'auto_resume': given.auto_resume,
+        }
 
     def _for_basicsr(self, file: Path) -> list[str]:
         given = self.given

@@ -65,8 +65,13 @@ NUMBERS = {
         'periods': 'list[float]',
         'eta_min': 'Finite',
     },
+    'basicsr.metrics.': {
+        'input_order': "Literal['HWC', 'CHW']",
+        'test_y_channel': 'bool',
+    },
 }
-"""Arguments of optimizers and schedules, whose classes look at them late or not at all, by where these are defined."""
+"""Arguments of optimizers, schedules and BasicSR's metrics, whose classes look at them late or not at all, by where these
+are defined."""
 
 METHODS = ('setup_optimizers', 'setup_schedulers', 'nondist_validation')
 """Methods of models: where they are BasicSR's, what they read is known."""
@@ -286,7 +291,8 @@ def component_of(thing: Callable[..., Any]) -> Component:
         thing.__module__,
         _first_sentence(docs),
         arguments,
-        any(p.kind is p.VAR_KEYWORD for p in parameters),
+        # BasicSR's metrics take any keyword and read none of these.
+        any(p.kind is p.VAR_KEYWORD for p in parameters) and not thing.__module__.startswith('basicsr.metrics'),
         f'{options.__module__}:{options.__qualname__}' if is_declared else '',
         {method: _module_of(owners, method) for method in METHODS if hasattr(thing, method)},
     )

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from deeprftv2_arch.config.blur_synthesis import SynthesizedBlurOptions
 from deeprftv2_arch.config.checker import Checker, losses
-from deeprftv2_arch.config.options import MISSING_DATA, Options
+from deeprftv2_arch.config.options import MISSING_DATA, Options, template_mistake
 from deeprftv2_arch.config.problems import KeyPath
 from deeprftv2_arch.config.schema import (
     DatasetOptions,
@@ -23,6 +23,7 @@ from deeprftv2_arch.config.schema import (
 from deeprftv2_arch.config.stages import stage_mistakes
 from deeprftv2_arch.distributed.env import count_processes
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import expand
 
 
 def check_agreement(checker: Checker, launcher: str) -> None:
@@ -42,6 +43,8 @@ def check_agreement(checker: Checker, launcher: str) -> None:
     if checker.is_deblur:
         _check_names_of_datasets(checker)
     _check_scale(checker)
+    _check_channels(checker)
+    _check_sharp_images(checker)
     _check_foreign_files(checker)
     _check_machine(checker, launcher)
 
@@ -138,18 +141,90 @@ def _check_scale(checker: Checker) -> None:
             checker.report(('scale',), f'missing. {".".join(path)} is for super-resolution.')
 
 
+CHANNELS = ('in_channels', 'out_channels', 'num_in_ch', 'num_out_ch', 'in_chans')
+"""What networks call the number of channels that they take, or give."""
+
+COLOUR_SETS = ('PairedImageDataset', 'SingleImageDataset')
+"""Data sets of BasicSR with `color: y` for one channel."""
+
+DIRECT_MODELS = ('SRModel', 'SwinIRModel')
+"""Models of BasicSR that hand the images of a data set to the network as they are, as `DeblurModel` does."""
+
+
+def _check_channels(checker: Checker) -> None:
+    """Compare the channels of the network with those of the images that it will be given."""
+    is_direct = checker.is_deblur or checker.value('model_type') in DIRECT_MODELS
+    network = checker.value('network_g', kind=Mapping) or {}
+    kind = checker.catalogue['arch'].get(str(network.get('type')))
+    if kind is None or not is_direct or not kind.module.startswith(('deeprftv2_arch.', 'basicsr.')):
+        return
+    for path, data, section in _datasets(checker):
+        if issubclass(section, PairedOptions | SynthesizedBlurOptions):
+            channels = 3
+        elif data.get('type') in COLOUR_SETS:
+            channels = 1 if data.get('color') == 'y' else 3
+        else:
+            continue
+        for key in CHANNELS:
+            has_default = key in kind.arguments and not kind.arguments[key].required
+            given = network.get(key, 3 if has_default else None)
+            if isinstance(given, int) and given != channels and not checker.is_wrong(('network_g', key)):
+                place = ('network_g', key) if key in network else ('network_g',)
+                message = f'{key}: {given}, but the images of {".".join(path)} have {channels} channels'
+                checker.report(place, f'{message}. Write {channels}, or take another data set.')
+
+
+def _check_sharp_images(checker: Checker) -> None:
+    """Look for metrics that compare with a sharp image where the data set has none."""
+    metrics = checker.value('val', 'metrics', kind=Mapping) or {}
+    for path, data, _ in _datasets(checker):
+        if not checker.is_deblur or data.get('type') != 'SingleImageDataset' or path[-1] == 'train':
+            continue
+        for name, metric in metrics.items():
+            kind = checker.catalogue['metric'].get(str(metric.get('type'))) if isinstance(metric, Mapping) else None
+            if kind is not None and 'img2' in kind.arguments:
+                message = f'{kind.name} compares with sharp images, and {".".join(path)} has none. Remove it.'
+                checker.report(('val', 'metrics', str(name)), message)
+
+
 def _check_foreign_files(checker: Checker) -> None:
-    """Check that files exist whose keys are named alike in all of BasicSR, where no section declares them as files."""
+    """Check keys that are named alike in all of BasicSR, where no section declares them: files, and templates."""
     folders = [(path, data) for path, data, section in _datasets(checker) if not issubclass(section, PairedOptions)]
     for path, part in [*folders, (('path',), checker.value('path', kind=Mapping) or {})]:
         for key, value in part.items():
-            is_file = str(key).startswith(('meta_info_file', 'pretrain_network_'))
-            if isinstance(value, str) and (is_file or str(key).startswith('dataroot')):
-                file = Path(os.path.expanduser(value))
-                if not file.exists():
-                    advice = '' if path == ('path',) else MISSING_DATA
-                    kind = 'file' if is_file else 'folder'
-                    checker.report((*path, str(key)), f'there is no {kind} {os.path.abspath(file)}.{advice}')
+            name = str(key)
+            if isinstance(value, str) and is_path(name):
+                message = _missing(name, value, '' if path == ('path',) else MISSING_DATA)
+            else:
+                message = template_mistake(value) if name == 'filename_tmpl' and value is not None else ''
+            if message:
+                checker.report((*path, name), message)
+
+
+def check_own_folder(checker: Checker) -> None:
+    """Look for checkpoints in the folder of an earlier run of this name, which is renamed when the new one starts."""
+    name, paths = checker.value('name', kind=str), checker.value('path', kind=Mapping) or {}
+    if not name or paths.get('resume_state'):
+        return
+    folder = os.path.realpath(os.path.join('experiments', name))
+    for key, value in paths.items():
+        is_file = isinstance(value, str) and str(key).startswith('pretrain_network_')
+        if is_file and os.path.realpath(expand(value)).startswith(folder + os.sep):
+            message = f'it lies in the folder of the last run {name!r}: the run would move it away before loading.'
+            checker.report(('path', str(key)), f'{message} Take another name for the run.')
+
+
+def is_path(key: str) -> bool:
+    """Whether a key of a data set or of `path` names a file or a folder, in BasicSR as here."""
+    return key.startswith(('dataroot', 'meta_info_file', 'pretrain_network_'))
+
+
+def _missing(key: str, value: str, advice: str) -> str:
+    kind = 'folder' if key.startswith('dataroot') else 'file'
+    if not value.strip():
+        return f'it is empty. Name a {kind}; the current folder is called a dot.'
+    path = expand(value)
+    return '' if os.path.exists(path) else f'there is no {kind} {os.path.abspath(path)}.{advice}'
 
 
 def _check_machine(checker: Checker, launcher: str) -> None:

@@ -21,7 +21,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -39,6 +38,7 @@ from pydantic.fields import FieldInfo
 from deeprftv2_arch.config.problems import KeyPath
 from deeprftv2_arch.config.yaml_file import is_number_as_text, number_as_text
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import expand
 
 Section = TypeVar('Section', bound='Options')
 
@@ -326,14 +326,43 @@ def _height_and_width(value: Any) -> Any:
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _existing(kind: str, is_there: Callable[[Path], bool], advice: str) -> Callable[[str, ValidationInfo], str]:
+def _filled(value: str) -> str:
+    if not value.strip():
+        raise ValueError('it is empty. Write ~ for none, or remove the key.')
+    return value
+
+
+def _existing(kind: str, is_there: Callable[[str], bool], advice: str) -> Callable[[str, ValidationInfo], str]:
     def check(value: str, info: ValidationInfo) -> str:
-        path = Path(os.path.expanduser(value))
+        if not value.strip():
+            raise ValueError(f'it is empty. Name a {kind}; the current folder is called a dot.')
+        path = expand(value)
         if info.context and info.context['run'] and not is_there(path):
             raise ValueError(f'there is no {kind} {os.path.abspath(path)}.{advice}')
-        return value
+        return path
 
     return check
+
+
+def template_mistake(template: object) -> str:
+    """Say what is wrong with a `filename_tmpl`, which `str.format` fills with the stem of a name; empty for nothing."""
+    if not isinstance(template, str):
+        return f'expected text, got {as_yaml(template)}.'
+    try:
+        filled = {template.format(name) for name in ('name', 'other')}
+    except (LookupError, ValueError, AttributeError) as error:
+        return (
+            f"{template!r} cannot be filled with a name: {error}. Write {{}} where the name belongs, as in '{{}}_blur'."
+        )
+    if len(filled) == 1:
+        return f"{template!r} makes the same of every name. Write {{}} where the name belongs, as in '{{}}_blur'."
+    return ''
+
+
+def _template(value: str) -> str:
+    if mistake := template_mistake(value):
+        raise ValueError(mistake)
+    return value
 
 
 Keys = dict[Any, Any]
@@ -391,9 +420,14 @@ FolderName = Annotated[str, AfterValidator(_folder_name)]
 MISSING_DATA = ' Put the data there, or correct the path.'
 Folder = Annotated[
     str,
-    AfterValidator(_existing('folder', Path.is_dir, MISSING_DATA)),
+    AfterValidator(_existing('folder', os.path.isdir, MISSING_DATA)),
     WithJsonSchema({'type': 'string', 'format': 'folder'}),
 ]
 File = Annotated[
-    str, AfterValidator(_existing('file', Path.is_file, '')), WithJsonSchema({'type': 'string', 'format': 'file'})
+    str, AfterValidator(_existing('file', os.path.isfile, '')), WithJsonSchema({'type': 'string', 'format': 'file'})
 ]
+"""Paths; their `~` is the home folder."""
+
+Text = Annotated[str, AfterValidator(_filled)]
+Template = Annotated[str, AfterValidator(_template)]
+"""A stem of names, with `{}` for the stem of another name."""

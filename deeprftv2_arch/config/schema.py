@@ -24,6 +24,8 @@ from deeprftv2_arch.config.options import (
     Options,
     Positive,
     Size,
+    Template,
+    Text,
     nested,
     option,
 )
@@ -78,8 +80,12 @@ class PairedOptions(DatasetOptions, extra='forbid'):
     io_backend: IoBackend | None = option('How the images are stored.', may_change=True)
     recursive: bool = option('Take images of sub-folders too.', False, may_change=True)
     meta_info_file: File | None = option('List of pairs, a line each: a name below each root.', may_change=True)
-    filename_tmpl: str = option("Stem of the second image of a pair, made from the first one's.", '{}', may_change=True)
-    bit_depth: Literal[8, 16] | None = option('8: read every file with 8 bits. 16: refuse other depths.')
+    filename_tmpl: Template = option(
+        "Stem of the second image of a pair, made from the first one's.", '{}', may_change=True
+    )
+    bit_depth: Literal[8, 16] | None = option(
+        '8: read every file with 8 bits. 16: refuse other depths; restored images are written with 16 too.'
+    )
     allow_gamma: bool = option('Take blurred images from a folder `blur_gamma`.', False)
     scale: Positive | None = option('Copied from the top of the option file.')
     gt_size: Size | None = option(
@@ -129,7 +135,7 @@ class PathOptions(Options, extra='allow'):
 
     similarity: ClassVar[float] = 0.7
     pretrain_network_g: File | None = option('Checkpoint to start from, or to test.')
-    param_key_g: str | None = option('Key of the weights in that file; ~ for a bare state dict.', 'params')
+    param_key_g: Text | None = option('Key of the weights in that file; ~ for a bare state dict.', 'params')
     resume_state: File | None = option('Training state to go on from.')
     ignore_resume_networks: list[str] | str | None = option('Networks that a resumed training takes from elsewhere.')
     strict_load_g: bool | None = option('Whether the weights must fit the network.', True)
@@ -146,7 +152,7 @@ class TrainOptions(Options, extra='allow'):
 class ValOptions(Options, extra='allow'):
     similarity: ClassVar[float] = 2
     val_freq: Iterations | None = option('Iterations between validations.', needed='train')
-    save_img: bool = option('Write the restored images.', False, needed='run')
+    save_img: bool = option('Write the restored images, as PNG files of 8 bits.', False, needed='run')
     suffix: str | None = option('Ending of their names; ~ for the name of the run.')
     pbar: bool = option('Progress bar over the images.', False)
     metrics: Keys | None = option('Metrics to measure, by a name of your choice.')
@@ -155,6 +161,7 @@ class ValOptions(Options, extra='allow'):
 class MetricOptions(Options, extra='allow'):
     similarity: ClassVar[float] = 2
     type: str = option('A registered function. The other keys are its arguments.', needed='always')
+    crop_border: Natural = option('Pixels left out at every edge, by metrics that have it.', 0)
     better: Literal['higher', 'lower'] = option('Which values are better; by default what the metric says itself.')
 
 

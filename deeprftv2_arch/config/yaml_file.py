@@ -12,6 +12,7 @@ import yaml
 
 from deeprftv2_arch.config.problems import KeyPath, OptionsError, Problem
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import read_text_file
 
 EXPONENT_WITHOUT_POINT = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+')
 """Numbers everywhere but in YAML 1.1, which wants a decimal point and the sign of the exponent."""
@@ -62,12 +63,17 @@ def read_option_file(file: str | Path) -> OptionFile:
     """
     read = OptionFile(str(file))
     try:
-        read.text = Path(file).read_text(encoding='utf-8')
+        read.text = read_text_file(file)
     except OSError as error:
         raise UserError(f'Cannot read the option file {file}: {error.strerror}.') from error
     except UnicodeDecodeError as error:
         raise UserError(f'{file} is not a text file in UTF-8: {error.reason} at byte {error.start}.') from error
-    loader = yaml.SafeLoader(read.text)
+    try:
+        loader = yaml.SafeLoader(read.text)
+    except yaml.reader.ReaderError as error:
+        line = read.text.count('\n', 0, error.position) + 1
+        message = f'not YAML: a character that no text has, U+{ord(read.text[error.position]):04X}. Remove it.'
+        raise OptionsError([Problem((), message, f'{read.name}:{line}', line)]) from error
     try:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):

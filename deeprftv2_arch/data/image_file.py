@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
+import warnings
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from deeprftv2_arch.data.errors import DataError
 
@@ -56,7 +59,7 @@ def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.nda
 
     Raises:
         DataError: If the image is truncated, damaged, of an unsupported type or the wrong depth, or holds values that
-            are not finite; or if it has transparent pixels.
+            are not finite; if it has transparent pixels, whatever its format; or if it is larger than OpenCV reads.
     """
     if not data:
         raise DataError(f'{name}: the image is empty (0 bytes). Copy it again from its source.')
@@ -64,13 +67,13 @@ def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.nda
     if damage:
         raise DataError(f'{name}: the image is damaged: {damage}. Copy it again from its source.')
     depth_of_file = 0 if bit_depth == 8 else cv2.IMREAD_ANYDEPTH
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | depth_of_file)
+    image = _decode(data, cv2.IMREAD_COLOR | depth_of_file, name)
     if image is None:
         raise DataError(f'{name}: OpenCV cannot decode this file as an image. Replace it or copy it again.')
-    if _is_transparent(data):
+    if _is_transparent(data, name):
         raise DataError(
-            f'{name}: the image has transparent pixels, which do not tell what shows through. Save it without an alpha '
-            'channel.'
+            f'{name}: the image has transparent pixels, which do not tell what shows through. Save it without '
+            'transparency.'
         )
     if image.dtype not in FULL_SCALE:
         raise DataError(f'{name}: pixels of type {image.dtype} are not supported. Save it with 8 or 16 bits.')
@@ -83,16 +86,62 @@ def decode_image(data: bytes, name: str, bit_depth: int | None = None) -> np.nda
     return image
 
 
-def _is_transparent(data: bytes) -> bool:
-    """Whether a PNG file has an alpha channel that is not opaque all over."""
-    has_alpha = data.startswith(PNG_SIGNATURE) and data[_PNG_COLOUR_TYPE] & 4
-    if not has_alpha:
+def _decode(data: bytes, flags: int, name: str) -> np.ndarray | None:
+    """Decode with OpenCV, which has no image for what it does not know, and raises for what is too large."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        size = _size_in_header(data)
+        if size is None:
+            raise DataError(f'{name}: OpenCV cannot decode this image: {error.err}.') from error
+        raise DataError(
+            f'{name}: OpenCV does not read {size[0]:,} x {size[1]:,} pixels ({error.err}). Cut the image into parts; '
+            'or, where the memory is enough, raise the limits by the environment variables '
+            'OPENCV_IO_MAX_IMAGE_PIXELS, OPENCV_IO_MAX_IMAGE_WIDTH and OPENCV_IO_MAX_IMAGE_HEIGHT.'
+        ) from error
+
+
+def _size_in_header(data: bytes) -> tuple[int, int] | None:
+    """Width and height as the header of the file tells them."""
+    if data.startswith(PNG_SIGNATURE):
+        return int.from_bytes(data[16:20], 'big'), int.from_bytes(data[20:24], 'big')
+    header = _pillow_header(data)
+    return None if header is None else header.size
+
+
+def _pillow_header(data: bytes) -> Image.Image | None:
+    """Open a file with Pillow, which reads only the header; None where it does not know the format."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # about size, and about fields of the header that do not matter here
+        try:
+            return Image.open(io.BytesIO(data))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
+
+
+def _is_transparent(data: bytes, name: str) -> bool:
+    """Whether a file has an alpha channel, a palette or a colour key that is not opaque all over."""
+    if data.startswith(_JPEG_START) or (data.startswith(PNG_SIGNATURE) and not _png_has_alpha(data)):
         return False
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
+    header = _pillow_header(data)
+    if header is not None and not header.has_transparency_data:
         return False
-    alpha = image[..., -1]
-    return int(alpha.min()) < FULL_SCALE[alpha.dtype]
+    image = _decode(data, cv2.IMREAD_UNCHANGED, name)
+    if image is not None and image.ndim == 3 and image.shape[2] == 4:
+        alpha = image[..., 3]
+        return float(alpha.min()) < FULL_SCALE.get(alpha.dtype, 1.0)
+    if header is None:
+        return False  # OpenCV alone knows the format, and finds no alpha channel
+    # OpenCV passes over the alpha channel of grey images in TIFF, and over the key of grey ones in PNG.
+    if header.mode not in ('L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa'):
+        return True
+    return header.convert('RGBA').getchannel('A').getextrema()[0] < 255
+
+
+def _png_has_alpha(data: bytes) -> bool:
+    """Whether a PNG file has an alpha channel, or a chunk that makes colours transparent."""
+    before_pixels = data[: max(data.find(b'IDAT'), 0)]
+    return bool(data[_PNG_COLOUR_TYPE] & 4) or b'tRNS' in before_pixels
 
 
 def _check_values(image: np.ndarray, name: str) -> None:

@@ -149,9 +149,12 @@ class PairedDataset(Dataset):
 
     def _too_small(self, index: int, found: tuple[int, int], size: tuple[int, int]) -> DataError:
         asked = size[0] if size[0] == size[1] else list(size)
+        ways = 'lower gt_size'
+        if 'pad_to' in self.Options.model_fields:
+            ways += ', or bring it to size with pad_to'
         return DataError(
             f'{self.images.place(self.images.pairs[index].gt, "gt")}: {found[1]} x {found[0]} pixels are smaller than '
-            f'the training crop gt_size: {asked}. Remove the pair, lower gt_size, or bring it to size with pad_to.'
+            f'the training crop gt_size: {asked}. Remove the pair, or {ways}.'
         )
 
 

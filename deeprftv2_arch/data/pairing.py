@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from basicsr.utils.logger import get_root_logger
 
 from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.list_file import read_numbered, ways_to_split
+from deeprftv2_arch.utils.paths import walk
 
 _SHOWN = 3
 """How many names a message lists before it only counts."""
@@ -65,29 +66,42 @@ def pair_list(gt_root: str, lq_root: str, list_file: str, *, template: str = '{}
     """Pair two folders by a list file.
 
     A line names the sharp image and, after white space, the blurred one, each relative to its root. A line with one
-    name stands for the same name in both folders, through ``template``. The image shape that BasicSR writes after the
-    name, such as ``(480,480,3)``, is skipped; so are empty lines.
+    name stands for the same name in both folders, through ``template``. Names may have blanks in them: what exists
+    decides. The image shape that BasicSR writes after the name, such as ``(480,480,3)``, is skipped; so are empty
+    lines.
 
     Returns:
         The pairs in the order of the list.
 
     Raises:
-        UserError: If the list or a listed image is missing, or if a line cannot be read.
+        UserError: If the list or a listed image is missing, or if a line cannot be read, or in two ways.
     """
     pairs = []
+    missing = []
     for number, line in _lines(list_file, 'meta_info_file'):
-        names = _SHAPE_AND_LEVEL.sub('', line).split()
-        if len(names) > 2:
-            raise UserError(f'{list_file}, line {number}: expected one or two names, got {len(names)}: {line!r}.')
-        gt_name, lq_name = (
-            names if len(names) == 2 else (names[0], _fill_template(template, *os.path.splitext(names[0])))
-        )
-        pairs.append(ImagePair(lq=os.path.join(lq_root, lq_name), gt=os.path.join(gt_root, gt_name)))
-    missing = [path for pair in pairs for path in pair if not os.path.isfile(path)]
+        text = _SHAPE_AND_LEVEL.sub('', line)
+        ways = [(text, _fill_template(template, *os.path.splitext(text))), *ways_to_split(text)]
+        read = [ImagePair(lq=os.path.join(lq_root, lq), gt=os.path.join(gt_root, gt)) for gt, lq in ways]
+        found = [pair for pair in read if os.path.isfile(pair.gt) and os.path.isfile(pair.lq)]
+        if len(found) > 1:
+            raise UserError(
+                f'{list_file}, line {number}: {line!r} can be read in two ways: {found[0].gt} with {found[0].lq}, or '
+                f'{found[1].gt} with {found[1].lq}. Put a tab between the two names.'
+            )
+        if found:
+            pairs += found
+            continue
+        likely = [pair for pair in read if os.path.isfile(pair.gt) or os.path.isfile(pair.lq)]
+        if len(read) > 2 and not likely:
+            raise UserError(
+                f'{list_file}, line {number}: expected one or two names, got {line!r}. Wherever it is parted, there '
+                f'are no such images in {gt_root} and {lq_root}.'
+            )
+        missing += [path for path in (likely or read[-1:])[0] if not os.path.isfile(path)]
     if missing:
         raise UserError(
             f'{list_file} lists {len(missing)} images that do not exist ({shorten(missing)}). Paths in the list are '
-            'relative to dataroot_gt and dataroot_lq.'
+            'relative to dataroot_gt and dataroot_lq, and a line holds one name or two, parted by a blank.'
         )
     return pairs
 
@@ -156,7 +170,7 @@ def _images_by_stem(root: str, option: str, recursive: bool) -> dict[str, str]:
 
 def _files(root: str, recursive: bool) -> Iterator[str]:
     """All files but hidden ones, which operating systems leave everywhere."""
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in walk(root):
         yield from (os.path.join(folder, file) for file in files if not file.startswith('.'))
         if not recursive:
             folders.clear()
@@ -185,11 +199,7 @@ def _fill_template(template: str, stem: str, extension: str = '') -> str:
 
 
 def _lines(file: str, option: str) -> list[tuple[int, str]]:
-    try:
-        text = Path(file).read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{option}: cannot read {file!r}: {error}.') from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = read_numbered(file, option)
     if not lines:
         raise UserError(f'{option}: {file} lists nothing.')
-    return lines
+    return list(lines.items())

@@ -207,7 +207,10 @@ class Evaluator:
         elif image.shape != gt.shape:
             sizes = ' and '.join(f'{each.shape[-1]} x {each.shape[-2]}' for each in (image, gt))
             raise UserError(f'{name}: the restored and the sharp image differ in size: {sizes}. Check the scale.')
-        values, remarks = measure(walk.metrics, image, gt)
+        try:
+            values, remarks = measure(walk.metrics, image, gt)
+        except UserError as error:
+            raise UserError(f'{name}: {error}') from error
         for remark in remarks:
             get_root_logger().warning(f'{name}: {remark}.')
         return ImageScore(index, name, values, remarks, restored.mode)

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from basicsr.utils import tensor2img
 from torch import Tensor
 
 from deeprftv2_arch.evaluation import contact_sheet
 from deeprftv2_arch.utils.image_write import write_image
+from deeprftv2_arch.utils.paths import expand
 
 
 class ImageFiles:
@@ -30,6 +32,8 @@ class ImageFiles:
     def write_restored(self, image: Tensor, lq_path: str, dataset: Mapping[str, Any], label: int | str) -> None:
         """Write a restored image; sub-folders of the data set are kept, for their files may share names.
 
+        It has 8 bits, or 16 where the data set says ``bit_depth: 16``.
+
         Args:
             image: (1, 3, H, W), RGB, clipped here to [0, 1].
             lq_path: The file that was restored, or its LMDB key.
@@ -44,7 +48,11 @@ class ImageFiles:
             path = self.folder / name / f'{name.name}_{label}.png'
         else:
             path = self.folder / dataset['name'] / name.parent / f'{name.name}_{self.suffix}.png'
-        write_image(tensor2img(image), path)
+        if dataset.get('bit_depth') == 16:
+            pixels = np.rint(tensor2img(image, out_type=np.float32) * 65535).astype(np.uint16)
+        else:
+            pixels = tensor2img(image)
+        write_image(pixels, path)
 
     def write_contact_sheet(self, images: Sequence[Tensor], lq_path: str, dataset: Mapping[str, Any]) -> None:
         """Write images side by side, in the place of those of the last validation.
@@ -71,6 +79,6 @@ def _name_below_root(lq_path: str, dataset: Mapping[str, Any]) -> Path:
     path = Path(lq_path)
     if (dataset.get('io_backend') or {}).get('type') == 'lmdb':
         return path
-    root = Path(dataset.get('dataroot_lq') or '')
+    root = Path(expand(dataset.get('dataroot_lq') or ''))
     name = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     return name.with_suffix('')

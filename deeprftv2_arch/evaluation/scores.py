@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
@@ -22,7 +23,7 @@ from deeprftv2_arch.config.protocols import ALL
 from deeprftv2_arch.metrics.info import MetricWarning
 from deeprftv2_arch.utils.contracts import MetricInfo
 from deeprftv2_arch.utils.errors import UserError
-from deeprftv2_arch.utils.list_file import read_list_file
+from deeprftv2_arch.utils.list_file import position, read_list_file
 from deeprftv2_arch.utils.natural_sort import natural_sort_key
 
 Metrics = Mapping[str, Mapping[str, Any]]
@@ -144,6 +145,9 @@ def measure(metrics: Metrics, restored: Tensor, gt: Tensor | None) -> tuple[dict
 
     Returns:
         The values by name of the metric, and what the metrics had to say.
+
+    Raises:
+        UserError: An image is not one that a metric can measure, as one smaller than its window.
     """
     converted: dict[type, dict[str, np.ndarray]] = {}
     values = {}
@@ -158,7 +162,14 @@ def measure(metrics: Metrics, restored: Tensor, gt: Tensor | None) -> tuple[dict
             images = converted[kind]
             if not needs_ground_truth(options):
                 images = {'img': images['img']}
-            values[name] = float(calculate_metric(images, dict(options)))
+            try:
+                values[name] = float(calculate_metric(images, dict(options)))
+            except _UNMEASURABLE as error:
+                height, width = restored.shape[-2:]
+                raise UserError(
+                    f'{options["type"]} cannot measure {width} x {height} pixels: {error}. Remove val.metrics.{name}, '
+                    'or the image from the data set.'
+                ) from error
     remarks = [f'{name} is {value}' for name, value in values.items() if not math.isfinite(value)]
     for entry in caught:
         if issubclass(entry.category, MetricWarning):
@@ -166,6 +177,10 @@ def measure(metrics: Metrics, restored: Tensor, gt: Tensor | None) -> tuple[dict
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
     return values, tuple(dict.fromkeys(remarks))
+
+
+_UNMEASURABLE = (ValueError, AssertionError, IndexError, ZeroDivisionError, cv2.error)
+"""What metrics raise about images that they cannot measure."""
 
 
 def _pixel_type(metric: Mapping[str, Any]) -> type:
@@ -213,6 +228,7 @@ def _find(entries: Sequence[str], names: Sequence[str], order: Sequence[int], wh
             found.add(index)
     if not unknown:
         return frozenset(found)
-    if all(entry.isdigit() and 1 <= int(entry) <= len(order) for entry in entries):
-        return frozenset(order[int(entry) - 1] for entry in entries)
+    positions = [number for number in map(position, entries) if number is not None and number <= len(order)]
+    if len(positions) == len(entries):
+        return frozenset(order[number - 1] for number in positions)
     raise UserError(f'{where}: {unknown[0]!r} is none of the {len(names)} images ({names[0]}, ...). {hint}')

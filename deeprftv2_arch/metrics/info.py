@@ -66,3 +66,10 @@ def require_equal_shapes(restored: np.ndarray, sharp: np.ndarray) -> None:
     """Raise ValueError if two images differ in shape."""
     if restored.shape != sharp.shape:
         raise ValueError(f'the images must have the same shape, got {restored.shape} and {sharp.shape}')
+
+
+def require_size(image: np.ndarray, least: int) -> None:
+    """Raise ValueError if an image is smaller than a metric's window."""
+    height, width = image.shape[:2]
+    if min(height, width) < least:
+        raise ValueError(f'{width} x {height} pixels are less than {least} x {least}')

@@ -15,8 +15,9 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from deeprftv2_arch.checkpoints.io import read_checkpoint
-from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes
+from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes, require_size
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import expand
 
 if TYPE_CHECKING:
     from lpips import LPIPS
@@ -36,7 +37,7 @@ def lpips_alex(restored: np.ndarray, sharp: np.ndarray, trunk: str | Path | None
         A distance of at least 0; 0 for equal images.
 
     Raises:
-        ValueError: If the images are not (H, W, 3) or differ in shape.
+        ValueError: If the images are not (H, W, 3), differ in shape or are too small.
         UserError: If the package `lpips` or the weights are missing.
 
     Source: Zhang et al., CVPR 2018, package `lpips` with its weights v0.1; DPDD as Restormer scores it.
@@ -44,7 +45,8 @@ def lpips_alex(restored: np.ndarray, sharp: np.ndarray, trunk: str | Path | None
     require_equal_shapes(restored, sharp)
     if restored.ndim != 3 or restored.shape[2] != 3:
         raise ValueError(f'expected an image (H, W, 3), got {restored.shape}')
-    network = load_network(None if trunk is None else Path(trunk))
+    require_size(restored, 31)
+    network = load_network(None if trunk is None else Path(expand(trunk)))
     with torch.no_grad():
         return network(_to_batch(restored), _to_batch(sharp), normalize=True).item()
 

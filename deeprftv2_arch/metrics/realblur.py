@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.metrics.info import MetricWarning, as_rgb, metric_info, require_equal_shapes
+from deeprftv2_arch.metrics.info import MetricWarning, as_rgb, metric_info, require_equal_shapes, require_size
 
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 0)
 _SSIM_BORDER = 5
@@ -90,8 +90,12 @@ def aligned_ssim(pair: Aligned) -> float:
 
     5 pixels at every edge are left out.
 
+    Raises:
+        ValueError: If the images are smaller than a window.
+
     Source: as :func:`align`.
     """
+    require_size(pair.sharp, 2 * _SSIM_BORDER + 1)
     from skimage.metrics import structural_similarity  # only then: it takes a second to import
 
     _, similarity = structural_similarity(

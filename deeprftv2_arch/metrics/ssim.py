@@ -10,7 +10,7 @@ import numpy as np
 from basicsr.utils.registry import METRIC_REGISTRY
 from scipy.ndimage import correlate1d
 
-from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes
+from deeprftv2_arch.metrics.info import as_rgb, metric_info, require_equal_shapes, require_size
 
 _WINDOW = cv2.getGaussianKernel(11, 1.5).ravel()
 _C1, _C2 = 0.01**2, 0.03**2
@@ -74,6 +74,7 @@ def ssim_uniform(restored: np.ndarray, sharp: np.ndarray) -> float:
     Source: DPDD as DPDNet, IFAN and Restormer score it.
     """
     require_equal_shapes(restored, sharp)
+    require_size(restored, 7)
     # In float64, as scikit-image computed whatever it was given when these scripts were written.
     x, y = (np.asarray(image, np.float64) for image in (restored, sharp))
     from skimage.metrics import structural_similarity  # only then: it takes a second to import

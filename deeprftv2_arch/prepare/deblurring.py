@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from deeprftv2_arch.config.known_sets import KNOWN_SETS
 from deeprftv2_arch.prepare import dpdd, gopro, hide, realblur, reds
@@ -60,7 +61,11 @@ def plan_deblurring(args: Namespace) -> Plan:
     chosen, known = SETS[args.name], KNOWN_SETS[args.name]
     _check_arguments(args, chosen)
     parts = args.parts or chosen.parts
-    found = {part: _find(args, chosen, part) for part in parts}
+    alone: dict[str, list[str]] = {part: [] for part in parts}
+    found = {part: _find(args, chosen, part, alone[part]) for part in parts}
+    for part, (_, pairs) in found.items():
+        if not pairs:
+            raise UserError(f'{args.source}: no image of the {part} part has a partner. Complete the download.')
     bit_depth = args.bit_depth or 8
     # Crops that an earlier run made are kept up to date with their images.
     cuts = args.crops or (args.out / 'train' / 'sharp_crops').is_dir()
@@ -96,13 +101,18 @@ def plan_deblurring(args: Namespace) -> Plan:
         folders=tuple(parts),
         lmdb_folders=lmdb_folders,
         texts=texts,
+        left_out=[
+            {'image': f'{part}/{Path(file).stem}', 'reason': f'{file} has no partner'}
+            for part, files in alone.items()
+            for file in files
+        ],
         check_order=any(item.thumbnails for item in items),
     )
 
 
-def _find(args: Namespace, chosen: DeblurringSet, part: str) -> tuple[str, list[Pair]]:
+def _find(args: Namespace, chosen: DeblurringSet, part: str, alone: list[str]) -> tuple[str, list[Pair]]:
     """Call the module of the set, with the list files that it alone knows of."""
-    lists = {}
+    lists: dict[str, Any] = {'alone': alone if args.allow_incomplete else None}
     if args.lists:
         lists['lists'] = args.lists
     if args.pairs:

@@ -22,6 +22,7 @@ from deeprftv2_arch.prepare.similarity import mismatched_pairs
 from deeprftv2_arch.prepare.workers import run_jobs
 from deeprftv2_arch.utils.atomic_file import write_atomically
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.run_lock import RunLock
 
 _SHOWN = 10
 """How many faulty images a message names before it only counts."""
@@ -48,8 +49,9 @@ def execute_plan(
         UserError: If counts are wrong, images cannot be used, or ``out`` holds something else.
     """
     _check_counts(plan, source, allow_incomplete)
-    before = _check_out(plan, source, out)
-    with _output_dirs(out) as dirs:
+    _check_out(plan, source, out)
+    with _locked(out), _output_dirs(out) as dirs:
+        before = _check_out(plan, source, out)  # as the run that had the folder before has left it
         manifest = _start(plan, source, before, allow_incomplete)
         write_manifest(out, manifest)
         job = functools.partial(plan.job, dirs=dirs)
@@ -61,13 +63,14 @@ def execute_plan(
             write_atomically(out / file, text)
         databases, packed = _pack(plan, folders, dirs, lmdb)
         described = {folder: describe_folder(out, files) for folder, files in sorted(folders.items())}
-    manifest['complete'] = True
-    manifest['left_out'] += [*plan.left_out, *left_out]
-    manifest['folders'] = dict(sorted({**manifest['folders'], **described}.items()))
-    kept = [name for name in manifest['lmdb'] if (out / name).is_dir()]
-    manifest['lmdb'] = sorted({*kept, *(f'{folder}.lmdb' for folder in databases)})
-    write_manifest(out, manifest)
+        manifest['complete'] = True
+        manifest['left_out'] += [*plan.left_out, *left_out]
+        manifest['folders'] = dict(sorted({**manifest['folders'], **described}.items()))
+        kept = [name for name in manifest['lmdb'] if (out / name).is_dir()]
+        manifest['lmdb'] = sorted({*kept, *(f'{folder}.lmdb' for folder in databases)})
+        write_manifest(out, manifest)
     _report(out, described, databases, sum(result.written for result in results), packed)
+    _tell_left_out([*plan.left_out, *left_out])
     return manifest
 
 
@@ -166,6 +169,16 @@ def _start(plan: Plan, source: Path, before: Mapping[str, Any] | None, allow_inc
 
 
 @contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the folder against other runs of this command, which would remove unfinished files and manifest entries."""
+    lock = RunLock(out, 'a preparation')
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def _output_dirs(out: Path) -> Iterator[OutputDirs]:
     """Make a folder for unfinished files; what an interrupted run left there is removed first."""
     scratch = out / '.partial'
@@ -233,6 +246,13 @@ def _refuse_unexpected_files(out: Path, folders: Mapping[str, Sequence[OutputFil
                 f'{out / folder} holds {len(unexpected)} files that are not made of this source '
                 f'({shorten(unexpected)}). Remove them and run the command again.'
             )
+
+
+def _tell_left_out(left_out: Sequence[Mapping[str, str]]) -> None:
+    for entry in left_out[:_SHOWN]:
+        print(f'Left out {entry["image"]}: {entry["reason"]}')
+    if len(left_out) > _SHOWN:
+        print(f'Left out {len(left_out) - _SHOWN:,} more images; {FILE} names them.')
 
 
 def _report(out: Path, folders: Mapping[str, Any], databases: Sequence[str], written: int, packed: int) -> None:

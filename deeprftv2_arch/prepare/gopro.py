@@ -20,8 +20,13 @@ CROPS = Crops(size=512, step=256)
 LAYOUTS = ('{part}/SEQUENCE/{{blur,sharp}}', '{part}/{{blur,sharp}}', '{part}/{{input,target}}')
 
 
-def find(source: Path, part: str) -> tuple[str, list[Pair]]:
+def find(source: Path, part: str, *, alone: list[str] | None = None) -> tuple[str, list[Pair]]:
     """Find the pairs of a part in the original layout or in a flat copy.
+
+    Args:
+        source: The download.
+        part: train or test.
+        alone: Filled with the files that have no partner; None to refuse them.
 
     Returns:
         The name of the layout, and the pairs. Files of the original get the name of their sequence in front.
@@ -34,20 +39,20 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
         if sequences:
             pairs = []
             for sequence in sequences:
-                pairs += _pairs_of(sequence)
+                pairs += _pairs_of(sequence, alone)
             return 'original', pairs
     folders = flat_folders(source, part, ('GoPro', 'GOPRO', 'GOPRO_Large'))
     if folders:
-        return 'flat', pair_folders(*folders)
+        return 'flat', pair_folders(*folders, alone=alone)
     _refuse_gamma(source / part)
     raise wrong_layout(source, 'GoPro', part, [layout.format(part=part) for layout in LAYOUTS])
 
 
-def _pairs_of(sequence: Path) -> list[Pair]:
+def _pairs_of(sequence: Path, alone: list[str] | None) -> list[Pair]:
     _refuse_gamma(sequence)
     if not (sequence / 'blur').is_dir():
         raise UserError(f'{sequence} has no folder blur. Complete the download.')
-    pairs = pair_folders(sequence / 'blur', sequence / 'sharp')
+    pairs = pair_folders(sequence / 'blur', sequence / 'sharp', alone=alone)
     return [pair._replace(name=f'{sequence.name}-{pair.name}') for pair in pairs]
 
 

@@ -10,6 +10,7 @@ from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
 from deeprftv2_arch.data.pairing import shorten
 from deeprftv2_arch.prepare.plan import Pair
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.paths import walk
 
 FLAT_NAMES = (('blur', 'sharp'), ('input', 'target'), ('inputC', 'target'), ('input', 'gt'), ('lq', 'gt'))
 """Names of the folders of blurred and of sharp images in copies with one folder each."""
@@ -36,7 +37,7 @@ def image_files(folder: Path) -> list[Path]:
 def photographs_below(folder: Path) -> list[Path]:
     """The images of a folder and all its sub-folders, sorted by path; hidden files and folders are passed over."""
     found = []
-    for place, folders, _ in os.walk(folder, followlinks=True):
+    for place, folders, _ in walk(folder):
         folders[:] = [name for name in folders if not name.startswith('.')]
         found += image_files(Path(place))
     return sorted(found)
@@ -91,13 +92,20 @@ def _stem(file: Path) -> str:
     return file.stem
 
 
-def pair_folders(blur: Path, sharp: Path, name: Callable[[Path], str] = _stem) -> list[Pair]:
+def pair_folders(
+    blur: Path, sharp: Path, name: Callable[[Path], str] = _stem, *, alone: list[str] | None = None
+) -> list[Pair]:
     """Pair the images of two folders that lie beside each other, see :func:`pair_by_name`."""
-    return pair_by_name(image_files(blur), image_files(sharp), where=blur.parent, name=name)
+    return pair_by_name(image_files(blur), image_files(sharp), where=blur.parent, name=name, alone=alone)
 
 
 def pair_by_name(
-    blur: Iterable[Path], sharp: Iterable[Path], where: Path, name: Callable[[Path], str] = _stem
+    blur: Iterable[Path],
+    sharp: Iterable[Path],
+    where: Path,
+    name: Callable[[Path], str] = _stem,
+    *,
+    alone: list[str] | None = None,
 ) -> list[Pair]:
     """Pair files by name, by default without extension.
 
@@ -106,6 +114,7 @@ def pair_by_name(
         sharp: Sharp images.
         where: The folder to name in a message.
         name: Gives the name that both images of a pair have in common, which becomes their stem.
+        alone: Filled with the files that have no partner; None to refuse them.
 
     Returns:
         The pairs, sorted by name.
@@ -114,12 +123,28 @@ def pair_by_name(
         UserError: If two files of a kind have the same name, or if a file has no partner.
     """
     blurred, clear = _by_name(blur, name), _by_name(sharp, name)
-    alone = unpaired(blurred, clear)
-    if alone:
+    leave_out(unpaired(blurred, clear), alone, f'{where}: {{}} images have no partner of the same name')
+    return [Pair(stem, blurred[stem], clear[stem]) for stem in sorted(clear.keys() & blurred.keys())]
+
+
+def leave_out(files: Sequence[str], alone: list[str] | None, message: str) -> None:
+    """Note files that are left out of an incomplete set, or refuse them.
+
+    Args:
+        files: What cannot be used.
+        alone: The list to note them in; None to refuse them.
+        message: What is wrong with them, with ``{}`` in the place of their number.
+
+    Raises:
+        UserError: There are such files, and ``alone`` is None.
+    """
+    if files and alone is None:
         raise UserError(
-            f'{where}: {len(alone)} images have no partner of the same name ({shorten(alone)}). Complete the download.'
+            f'{message.format(len(files))} ({shorten(files)}). Complete the download, or add --allow-incomplete to go '
+            'on without them.'
         )
-    return [Pair(stem, blurred[stem], clear[stem]) for stem in sorted(clear)]
+    if alone is not None:
+        alone += files
 
 
 def unpaired(first: Mapping[str, Path], second: Mapping[str, Path]) -> list[str]:

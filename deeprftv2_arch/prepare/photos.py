@@ -84,7 +84,7 @@ def plan_photos(args: Namespace) -> Plan:
     ]
     _check_stems(items)
     counts = {part: sum(item.part == part for item in items) for part in ('train', 'val')}
-    _tell(args.source, faults, counts, len(groups))
+    _tell(faults, counts, len(groups))
     return Plan(
         name='photos',
         layout='a folder of photographs',
@@ -177,9 +177,7 @@ def _refuse_other_options(args: Namespace) -> None:
             raise UserError(f'--{option.replace("_", "-")}: photos has no use for it. Leave it out.')
 
 
-def _tell(source: Path, faults: dict[str, str], counts: dict[str, int], scenes: int) -> None:
-    for name, fault in faults.items():
-        print(f'left out {source / name}: {fault}')
+def _tell(faults: dict[str, str], counts: dict[str, int], scenes: int) -> None:
     print(
         f'{counts["train"]} photographs to train on, {counts["val"]} to validate with, of {scenes} scenes; '
         f'{len(faults)} left out'

@@ -19,11 +19,12 @@ from deeprftv2_arch.utils.errors import UserError
 PARTS = ('train', 'val')
 
 
-def find(source: Path, part: str) -> tuple[str, list[Pair]]:
+def find(source: Path, part: str, *, alone: list[str] | None = None) -> tuple[str, list[Pair]]:
     """Find the pairs of a part in the original layout, one folder for each clip, or in a flat copy.
 
     Of the validation clips every tenth frame is taken, whose name ends in 9. Blurred frames are JPEG files and sharp
-    ones PNG files; both are kept as they are.
+    ones PNG files; both are kept as they are. Files without
+    partner are added to ``alone``, or refused if it is None.
 
     Returns:
         The name of the layout, and the pairs, named ``CLIP_FRAME``.
@@ -39,7 +40,7 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
     for root in starts:
         for blur, sharp in zip(blur_names, sharp_names, strict=True):
             if (root / sharp).is_dir() and (root / blur).is_dir():
-                return _pairs_of(root / blur, root / sharp, part)
+                return _pairs_of(root / blur, root / sharp, part, alone)
         if (root / f'{part}_blur').is_dir():
             raise UserError(
                 f'{root} has {part}_blur and no {part}_blur_jpeg. The published values are for the version with JPEG '
@@ -47,7 +48,7 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
             )
     folders = flat_folders(source, part, ('REDS',))
     if folders:
-        return 'flat', _test_frames(part, pair_folders(*folders))
+        return 'flat', _test_frames(part, pair_folders(*folders, alone=alone))
     layouts = (
         f'{part}/{{{part}_blur_jpeg,{part}_sharp}}/CLIP',
         f'{part}/{{blur_300,sharp_300}}',
@@ -56,10 +57,11 @@ def find(source: Path, part: str) -> tuple[str, list[Pair]]:
     raise wrong_layout(source, 'REDS', part, layouts)
 
 
-def _pairs_of(blur: Path, sharp: Path, part: str) -> tuple[str, list[Pair]]:
+def _pairs_of(blur: Path, sharp: Path, part: str, alone: list[str] | None) -> tuple[str, list[Pair]]:
     if image_files(sharp):
-        return 'flat', _test_frames(part, pair_folders(blur, sharp))
-    pairs = pair_by_name(_clip_frames(blur), _clip_frames(sharp), where=sharp.parent, name=_clip_and_frame)
+        return 'flat', _test_frames(part, pair_folders(blur, sharp, alone=alone))
+    frames = _clip_frames(blur), _clip_frames(sharp)
+    pairs = pair_by_name(*frames, where=sharp.parent, name=_clip_and_frame, alone=alone)
     return 'original', _test_frames(part, pairs)
 
 

@@ -70,14 +70,15 @@ def plan_benchmark(args: Namespace) -> Plan:
     items: list[BenchmarkItem] = []
     counts: dict[str, tuple[int, int | None]] = {}
     layouts = []
+    left_out: list[dict[str, str]] = []
     for name in sets:
         title = KNOWN_SETS[name].title
         for scale in args.scales:
             folders = _find(args.source, name, scale)
-            found = _pairs(folders, title, scale)
+            found = _pairs(folders, title, scale, left_out if args.allow_incomplete else None)
             made = '' if folders.lr else ', LR made'
             layouts.append(f'{title} x{scale}: {folders.layout}{made}')
-            if name in counts and counts[name][0] != len(found):
+            if name in counts and counts[name][0] != len(found) and not args.allow_incomplete:
                 raise UserError(f'{folders.hr}: {len(found)} images, but {counts[name][0]} at another scale.')
             counts[name] = (len(found), KNOWN_SETS[name].images['test'])
             items += found
@@ -89,6 +90,7 @@ def plan_benchmark(args: Namespace) -> Plan:
         items=items,
         counts=counts,
         options={},
+        left_out=left_out,
         lmdb_folders=(),
         folders=tuple(KNOWN_SETS[name].title for name in sets),
     )
@@ -170,8 +172,13 @@ def _names(name: str) -> tuple[str, ...]:
     return (*_ALIASES.get(name, (KNOWN_SETS[name].title,)), name)
 
 
-def _pairs(folders: Folders, title: str, scale: int) -> list[BenchmarkItem]:
-    """Pair the images of two folders, whatever the copy adds to their names."""
+def _pairs(
+    folders: Folders, title: str, scale: int, left_out: list[dict[str, str]] | None = None
+) -> list[BenchmarkItem]:
+    """Pair the images of two folders, whatever the copy adds to their names.
+
+    Those without partner are added to ``left_out``, or refused if it is None.
+    """
     hr_files = image_files(folders.hr)
     lr_files = [] if folders.lr is None else image_files(folders.lr)
     if folders.lr == folders.hr:
@@ -179,11 +186,14 @@ def _pairs(folders: Folders, title: str, scale: int) -> list[BenchmarkItem]:
         lr_files = [file for file in lr_files if file.stem.endswith('_LR')]
     hr, lr = _by_name(hr_files, scale), _by_name(lr_files, scale)
     alone = [] if folders.lr is None else unpaired(hr, lr)
-    if alone:
+    if alone and left_out is not None:
+        left_out += [{'image': f'{title}/{Path(file).stem}', 'reason': f'{file} has no partner'} for file in alone]
+        hr = {name: file for name, file in hr.items() if name in lr}
+    elif alone:
         raise UserError(
             f'{title} x{scale}: {len(alone)} images have no partner in {folders.hr} and {folders.lr} '
             f'({shorten(alone)}). Names may be NAME, NAMEx{scale}, NAME_HR_x{scale}, NAME_LRBI_x{scale}, '
-            f'NAME_SRF_{scale}_HR or NAME_SRF_{scale}_LR.'
+            f'NAME_SRF_{scale}_HR or NAME_SRF_{scale}_LR; --allow-incomplete goes on without these.'
         )
     return [BenchmarkItem(title, name, scale, hr[name], lr.get(name)) for name in sorted(hr, key=natural_sort_key)]
 

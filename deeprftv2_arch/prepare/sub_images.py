@@ -56,6 +56,7 @@ def plan_sub_images(args: Namespace) -> Plan:
         UserError: If the download is not as it should be.
     """
     items: list[SubImages] = []
+    left_out: list[dict[str, str]] = []
     made_here: set[int] = set()
     for member in _MEMBERS[args.name]:
         hr_folder, lr_folders = _find(args.source, member, args.scales)
@@ -67,7 +68,13 @@ def plan_sub_images(args: Namespace) -> Plan:
                 f'{hr_folder}: {found:,} images, where {KNOWN_SETS[member].title} has {expected:,}. Complete the '
                 'download, or add --allow-incomplete to go on with what there is.'
             )
-        items += [SubImages(file.stem, file, _partners(file, lr_folders)) for file in files]
+        for file in files:
+            try:
+                items.append(SubImages(file.stem, file, _partners(file, lr_folders)))
+            except UserError as error:
+                if not args.allow_incomplete:
+                    raise
+                left_out.append({'image': f'train/{file.stem}', 'reason': str(error)})
     layout = 'original'
     if made_here:
         print(f'Low-resolution images are made (bicubic) for x{", x".join(map(str, sorted(made_here)))}.')
@@ -79,6 +86,7 @@ def plan_sub_images(args: Namespace) -> Plan:
         items=items,
         counts={'train': (len(items), KNOWN_SETS[args.name].images['train'])},
         options={},
+        left_out=left_out,
         lmdb_folders=['train/HR_sub', *(f'train/LRx{scale}_sub' for scale in args.scales)],
         folders=('train',),
     )
@@ -203,4 +211,7 @@ def _partner(file: Path, folder: Path, scale: int) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f'{folder}: has neither {shorten(names)}, the partner of {file}. Complete the download.')
+    raise UserError(
+        f'{folder}: has neither {shorten(names)}, the partner of {file}. Complete the download, or add '
+        '--allow-incomplete to go on without it.'
+    )

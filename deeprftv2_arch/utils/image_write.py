@@ -14,7 +14,7 @@ def write_image(image: np.ndarray, path: Path) -> None:
     """Write a PNG file, making the folders on the way.
 
     Args:
-        image: uint8 (H, W, 3) in BGR order, or (H, W).
+        image: uint8 or uint16 (H, W, 3) in BGR order, or (H, W).
         path: The file; ends in ``.png``.
 
     Raises:

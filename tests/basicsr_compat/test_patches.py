@@ -11,10 +11,13 @@ from itertools import islice
 from pathlib import Path
 
 import basicsr.train
+import cv2
+import numpy as np
 import pytest
 import torch
 from basicsr.data.data_sampler import EnlargedSampler
 from basicsr.data.prefetch_dataloader import PrefetchGenerator
+from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_env_info, options
 from processes import FIXED, ROOT, python
@@ -40,6 +43,7 @@ def test_all_patches_are_applied_where_they_are_needed():
             'saving',
             'loading',
             'prefetch',
+            'stray_files',
             'last_iteration',
             'local_rank',
             'resume',
@@ -248,6 +252,23 @@ def test_prefetch_passes_an_exception_on():
     with pytest.raises(OSError, match='truncated'):
         next(patched)
     assert list(PrefetchGenerator(iter('abc'), 1)) == ['a', 'b', 'c']
+
+
+def test_files_beside_photographs_are_left_out_and_damaged_ones_named(tmp_path):
+    for name in ('b.png', 'a.JPG'):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 9, 3), 7, np.uint8))
+    for name in ('Thumbs.db', 'notes.txt'):
+        (tmp_path / name).write_bytes(b'no image')
+    options = {'io_backend': {'type': 'disk'}, 'dataroot_lq': str(tmp_path)}
+    dataset = SingleImageDataset(options)
+    assert [Path(dataset[index]['lq_path']).name for index in range(len(dataset))] == ['a.JPG', 'b.png']
+    (tmp_path / 'b.png').write_bytes(b'damaged')
+    with pytest.raises(UserError, match=r'b\.png: OpenCV cannot decode'):
+        SingleImageDataset({**options, 'io_backend': {'type': 'disk'}})[1]
+    for name in ('a.JPG', 'b.png'):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match='holds no images'):
+        SingleImageDataset({**options, 'io_backend': {'type': 'disk'}})
 
 
 def test_the_last_validation_counts_no_further_than_the_training(model):

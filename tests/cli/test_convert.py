@@ -194,3 +194,44 @@ def test_the_command_knows_atd_and_prints_its_options(tmp_path: Path, capsys: py
     main([str(source), str(target)])
     assert 'type: ATDFKE\n  upscale: 2\n' in capsys.readouterr().out
     ATDFKE(**SMALL_ATD).load_state_dict(torch.load(target)['params_ema'])
+
+
+def small_atd() -> dict[str, Tensor]:
+    return to_published(ATD(upscale=2, depths=(2,)).state_dict())
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda w: {'params': {f'_orig_mod.{key}': value for key, value in w.items()}},
+        lambda w: {'params': {f'module._orig_mod.{key}': value for key, value in w.items()}},
+        lambda w: {'state_dict': {f'model.{key}': value for key, value in w.items()}, 'epoch': 3},
+        lambda w: {'netG': w, 'optimizer': {'state': {}, 'param_groups': []}},
+        lambda w: {'epoch': 3, 'state_dict': w, 'optimizer': {'state': {0: {'step': torch.ones(1)}}}},
+        lambda w: {'params': w, 'best': {'iter': 5, 'data': {}}, 'netD': {'conv.weight': torch.ones(1)}},
+        lambda w: {**w, 'epoch': 3},
+    ],
+)
+@pytest.mark.parametrize('ours', [False, True])
+def test_weights_are_found_among_what_trainers_save(tmp_path, capsys, wrap, ours):
+    weights = from_published(small_atd()) if ours else small_atd()
+    content = wrap(weights)
+    torch.save(content, tmp_path / 'in.pth')
+    main([str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')])
+    (group,) = torch.load(tmp_path / 'out.pth', weights_only=True).values()
+    assert group.keys() == (small_atd() if ours else from_published(small_atd())).keys()
+    told = capsys.readouterr().out
+    for key in ('optimizer', 'epoch', 'best', 'netD'):
+        assert (key in told) == (key in content)
+
+
+def test_names_of_both_kinds_in_one_file_are_refused(tmp_path):
+    torch.save({'a': small_atd(), 'b': from_published(small_atd())}, tmp_path / 'in.pth')
+    with pytest.raises(UserError, match='a of this checkpoint have published names, b have ours'):
+        main([str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')])
+
+
+def test_missing_folder_is_told_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr('deeprftv2_arch.cli.convert.read_checkpoint', lambda *_: pytest.fail('the file was read'))
+    with pytest.raises(UserError, match=r'there is no folder .*nowhere'):
+        main([str(tmp_path / 'in.pth'), str(tmp_path / 'nowhere' / 'out.pth')])

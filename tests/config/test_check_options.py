@@ -134,6 +134,14 @@ COSINE = {'type': 'CosineAnnealingRestartLR', 'periods': [2], 'restart_weights':
         ('val.metrics.psnr.crop_border', GONE, 'missing, but calculate_psnr needs it.'),
         ('logger.print_freq', GONE, 'missing. Iterations between lines of the log.'),
         ('logger.print_freq', 0, 'expected a whole number of at least 1, got 0.'),
+        ('val.metrics.psnr.crop_border', -1, 'expected a whole number of at least 0, got -1.'),
+        ('val.metrics.psnr.gt_size', 8, 'unknown key for calculate_psnr. Known keys: crop_border'),
+        ('val.metrics.psnr.test_y_channel', ' ', "expected true or false, got ' '."),
+        ('val.metrics.psnr.input_order', 'CWH', "expected HWC or CHW, got 'CWH'."),
+        ('datasets.train.dataroot_lq', '', 'it is empty. Name a folder'),
+        ('datasets.val.meta_info_file', '', 'it is empty. Name a file'),
+        ('datasets.train.filename_tmpl', '{}_{}', "'{}_{}' cannot be filled with a name"),
+        ('network_g.num_in_ch', 1, 'num_in_ch: 1, but the images of datasets.train have 3 channels.'),
         ('num_gpu', 99, '99, but this machine has '),
         ('num_gpu', 'all', "expected a whole number of at least 0 or auto, got 'all'."),
     ],
@@ -166,6 +174,17 @@ def test_a_part_of_basicsr(stock, key, value, message):
         ('datasets.train.augmentation', 3, 'expected 0 or 4 or 8, got 3.'),
         ('datasets.train.recursive', 'ja', "expected true or false, got 'ja'."),
         ('datasets.train.meta_info_file', 'pairs.txt', 'there is no file /'),
+        ('datasets.val.dataroot_lq', '', 'it is empty. Name a folder; the current folder is called a dot.'),
+        ('datasets.val.dataroot_gt', ' ', 'it is empty.'),
+        ('datasets.train.meta_info_file', '', 'it is empty. Name a file'),
+        ('path.param_key_g', '', 'it is empty. Write ~ for none'),
+        ('path.pretrain_network_g', '', 'it is empty.'),
+        ('datasets.train.filename_tmpl', '{}_{}', "'{}_{}' cannot be filled with a name"),
+        ('datasets.train.filename_tmpl', '{:d}', "'{:d}' cannot be filled with a name"),
+        ('datasets.train.filename_tmpl', '{name}', "'{name}' cannot be filled with a name"),
+        ('datasets.train.filename_tmpl', '{', "'{' cannot be filled with a name"),
+        ('datasets.train.filename_tmpl', '{.x}', "'{.x}' cannot be filled with a name"),
+        ('datasets.train.filename_tmpl', 'blur', "'blur' makes the same of every name"),
         (
             'datasets.val.dataroot_lq',
             GONE,
@@ -195,6 +214,49 @@ def test_a_part_of_ours(ours, key, value, message):
     assert message in found[0]
 
 
+@pytest.mark.parametrize('template', ['{}', '{}_blur', 'x{}', '{0}', '{{{}}}', '{!s}', 'sub/{}'])
+def test_templates_that_name_files(ours, template):
+    ours['datasets']['train']['filename_tmpl'] = template
+    assert mistakes(ours) == []
+
+
+def test_one_channel_needs_images_of_one_channel(ours, stock):
+    ours['network_g'] = {'type': 'ATD', 'upscale': 1, 'in_channels': 1}
+    assert [line for line in mistakes(ours) if 'have 3 channels' in line] == [
+        f'network_g.in_channels: in_channels: 1, but the images of datasets.{name} have 3 channels. Write 3, or take '
+        'another data set.'
+        for name in ('train',)
+    ]
+    for data in stock['datasets'].values():
+        data['color'] = 'y'
+    stock['network_g'].update(num_in_ch=1, num_out_ch=1)
+    assert mistakes(stock) == []
+    stock['network_g']['num_in_ch'] = 3
+    assert 'num_in_ch: 3, but the images of datasets.train have 1 channels' in mistakes(stock)[0]
+
+
+def test_metrics_that_compare_need_sharp_images(ours):
+    ours['datasets']['val'] = {'name': 'own', 'type': 'SingleImageDataset', 'dataroot_lq': '.'}
+    ours['val']['metrics'] = {'niqe': {'type': 'calculate_niqe', 'crop_border': 0}}
+    assert mistakes(ours) == []
+    ours['val']['metrics']['psnr'] = {'type': 'calculate_psnr', 'crop_border': 0}
+    assert mistakes(ours) == [
+        'val.metrics.psnr: calculate_psnr compares with sharp images, and datasets.val has none. Remove it.'
+    ]
+
+
+def test_home_folder_in_the_paths_of_every_data_set(ours, stock, monkeypatch):
+    monkeypatch.setenv('HOME', str(Path.cwd()))
+    Path('list.txt').write_text('000.png\n')
+    for options in (ours, stock):
+        options['datasets']['val']['meta_info_file'] = '~/list.txt'
+        Path('run.yml').write_text(yaml.safe_dump(options))
+        read = read_checked('run.yml', is_train=True)
+        assert read.options['datasets']['val']['meta_info_file'] == str(Path('list.txt').absolute())
+    ours['datasets']['val']['meta_info_file'] = '~/nowhere.txt'
+    assert 'there is no file' in mistakes(ours)[0]
+
+
 def test_a_network_of_ours_looks_at_its_arguments(ours):
     ours['network_g'] = {'type': 'DeepRFTv2', 'width': 4, 'num_blocks': [1, 1], 'block_types': [['naf', 'naf']]}
     assert mistakes(ours) == []
@@ -203,6 +265,31 @@ def test_a_network_of_ours_looks_at_its_arguments(ours):
     ]
     (line,) = mistakes({**ours, 'network_g': {**ours['network_g'], 'num_blocks': [1, 1, 1]}})
     assert line.startswith('network_g: block_types needs one list per scale')
+
+
+def test_published_argument_names_are_told_once(ours):
+    ours['network_g'] = {'type': 'ATD', 'upscale': 1, 'embed_dim': 48, 'num_heads': [4, 4], 'img_range': 1.0, 'xyz': 1}
+    assert mistakes(ours) == [
+        'network_g: these are the argument names of the published ATD. Here embed_dim is width, num_heads is heads '
+        '(one number); remove img_range.',
+        *[line for line in mistakes(ours) if line.startswith('network_g.xyz: unknown key for ATD.')],
+    ]
+    assert len(mistakes(ours)) == 2
+
+
+def test_checkpoint_that_the_run_itself_would_move_away(ours):
+    file = Path('experiments', 'run', 'models', 'net.pth')
+    file.parent.mkdir(parents=True)
+    file.touch()
+    ours['path']['pretrain_network_g'] = str(file)
+    assert 'the run would move it away' in mistakes(ours)[0]
+    ours['path']['pretrain_network_g'] = f'{file.parent}/../../run/models/net.pth'
+    assert 'the run would move it away' in mistakes(ours)[0]
+    ours['name'] = 'ru'
+    assert mistakes(ours) == []
+    ours['name'] = 'run'
+    Path('run.yml').write_text(yaml.safe_dump(ours))
+    read_checked('run.yml', is_train=True, auto_resume=True)
 
 
 def test_a_misspelt_crop_is_not_missing_too(ours):
@@ -278,7 +365,9 @@ def test_a_test_needs_less_and_more(tmp_path):
     del options['val']['suffix']
     assert mistakes(options, kind='test') == ['val.suffix: missing. It may be empty: ~.']
     del options['val']['save_img']
-    assert mistakes(options, kind='test') == ['val.save_img: missing. Write the restored images.']
+    assert mistakes(options, kind='test') == [
+        'val.save_img: missing. Write the restored images, as PNG files of 8 bits.'
+    ]
     options['val'] = None
     assert mistakes(options, kind='test') == [
         'val: missing. How to validate, and how to test: with `save_img` at least.'

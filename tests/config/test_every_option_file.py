@@ -94,3 +94,16 @@ def test_files_that_are_not_there(tmp_path):
     (tmp_path / 'x.yml').write_bytes(b'a: \xff')
     with pytest.raises(UserError, match='is not a text file in UTF-8'):
         read_option_file(tmp_path / 'x.yml')
+
+
+@pytest.mark.parametrize('character', ['\x1b', '\x0c', '\x07', '\x0b', '\0', '\ufffe'])
+def test_characters_that_no_text_has_are_named_with_their_line(tmp_path, character):
+    (tmp_path / 'x.yml').write_text(f'a: 1\n# pasted: {character}[0m\nb: 2\n', encoding='utf-8')
+    with pytest.raises(UserError, match=rf'x\.yml:2: not YAML: .*U\+{ord(character):04X}'):
+        read_option_file(tmp_path / 'x.yml')
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_option_files_of_windows_editors(tmp_path, encoding):
+    (tmp_path / 'x.yml').write_text('name: M\u00fcller\n', encoding=encoding)
+    assert read_option_file(tmp_path / 'x.yml').options == {'name': 'M\u00fcller'}

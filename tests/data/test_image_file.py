@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 from basicsr.utils import imfrombytes
+from PIL import Image
 
 from deeprftv2_arch.data.errors import DataError
 from deeprftv2_arch.data.image_file import decode_image
@@ -116,3 +121,81 @@ def test_float_images_must_be_finite_and_in_range():
         wrong[3, 4] = value
         with pytest.raises(DataError, match=f'some/file.*{message}'):
             decode_image(encode('.tif', wrong), 'some/file')
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+COLOUR = Image.fromarray(picture(9, 8, 3))
+GREY = COLOUR.convert('L')
+PALETTE = COLOUR.quantize(16)
+FIRST = COLOUR.getpixel((0, 0))
+
+
+def with_alpha(image: Image.Image, alpha: int) -> Image.Image:
+    image = image.copy()
+    image.putalpha(alpha)
+    return image
+
+
+def bmp(alpha: int, mask: int) -> bytes:
+    """A BMP of 32 bits, of which the last eight are an alpha channel if the mask says so, and nothing otherwise."""
+    pixels = np.dstack([picture(9, 8, 3), np.full((9, 8), alpha, np.uint8)]).tobytes()
+    masks = struct.pack('<IIII', 0xFF0000, 0xFF00, 0xFF, mask)
+    head = struct.pack('<IiiHHIIiiII', 108, 8, -9, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks + bytes(52)
+    return b'BM' + struct.pack('<IHHI', 14 + len(head) + len(pixels), 0, 0, 14 + len(head)) + head + pixels
+
+
+TRANSPARENT = {
+    'palette': saved(PALETTE, 'PNG', transparency=bytes([0] * 8 + [255] * 8)),
+    'colour key': saved(COLOUR, 'PNG', transparency=FIRST),
+    'grey key': saved(GREY, 'PNG', transparency=GREY.getpixel((0, 0))),
+    'grey and alpha': saved(with_alpha(GREY, 100), 'PNG'),
+    'webp': saved(with_alpha(COLOUR, 100), 'WEBP', lossless=True),
+    'lossy webp': saved(with_alpha(COLOUR, 100), 'WEBP'),
+    'tiff': saved(with_alpha(COLOUR, 100), 'TIFF'),
+    'grey tiff': saved(with_alpha(GREY, 100), 'TIFF'),
+    'tiff of 16 bits': encode('.tif', np.dstack([picture(9, 8, 3), np.full((9, 8), 100)]).astype(np.uint16) * 257),
+    'bmp': bmp(100, 0xFF000000),
+}
+
+
+@pytest.mark.parametrize('bit_depth', [None, 8])
+@pytest.mark.parametrize('kind', TRANSPARENT)
+def test_transparency_is_refused_in_every_format(kind, bit_depth):
+    with pytest.raises(DataError, match=r'^some/file: the image has transparent pixels'):
+        decode_image(TRANSPARENT[kind], 'some/file', bit_depth)
+
+
+OPAQUE = {
+    'palette': (saved(PALETTE, 'PNG', transparency=bytes([255] * 16)), PALETTE),
+    'unused key': (saved(COLOUR, 'PNG', transparency=(1, 2, 3)), COLOUR),
+    'unused grey key': (saved(Image.new('L', (8, 9), 7), 'PNG', transparency=9), Image.new('L', (8, 9), 7)),
+    'one bit': (saved(GREY.convert('1'), 'PNG'), GREY.convert('1')),
+    'grey and alpha': (saved(with_alpha(GREY, 255), 'PNG'), GREY),
+    'webp': (saved(with_alpha(COLOUR, 255), 'WEBP', lossless=True), COLOUR),
+    'tiff': (saved(with_alpha(COLOUR, 255), 'TIFF'), COLOUR),
+    'grey tiff': (saved(with_alpha(GREY, 255), 'TIFF'), GREY),
+    'plain tiff': (saved(COLOUR, 'TIFF'), COLOUR),
+    'bmp': (bmp(255, 0xFF000000), Image.fromarray(picture(9, 8, 3)[..., ::-1])),
+    'bmp with a gap': (bmp(0, 0), Image.fromarray(picture(9, 8, 3)[..., ::-1])),
+}
+
+
+@pytest.mark.parametrize('kind', OPAQUE)
+def test_opaque_images_keep_their_colours(kind):
+    data, image = OPAQUE[kind]
+    np.testing.assert_array_equal(decode_image(data, 'x')[..., ::-1], np.asarray(image.convert('RGB')))
+
+
+def test_image_above_the_limit_of_opencv_is_refused_with_its_size():
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', 40000, 30000, 1, 0, 0, 0, 0))
+    data = b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(bytes(5001))) + chunk(b'IEND', b'')
+    with pytest.raises(DataError, match=r'^some/file: .*40,000 x 30,000 pixels.*OPENCV_IO_MAX_IMAGE_PIXELS'):
+        decode_image(data, 'some/file')

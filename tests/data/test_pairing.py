@@ -111,7 +111,7 @@ def test_faults_of_a_list_are_named(tmp_path):
     root, listed = touch(tmp_path / 'images', 'a.png'), tmp_path / 'list.txt'
     for text, message in [
         ('a.png\nmissing.png\n', r'lists 2 images that do not exist.*missing\.png'),
-        ('a.png b.png c.png\n', 'line 1: expected one or two names, got 3'),
+        ('x.png y.png z.png\n', "line 1: expected one or two names, got 'x.png y.png z.png'"),
         ('\n', 'lists nothing'),
     ]:
         listed.write_text(text)
@@ -129,3 +129,65 @@ def test_pairs_the_whole_of_reds(tmp_path):
     pairs = pair_folders(gt, lq)
     print(f'{len(pairs):,} pairs in {time.perf_counter() - start:.2f} s')
     assert [Path(pair.gt).stem for pair in pairs] == [Path(pair.lq).stem for pair in pairs] == files
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\xef\xbb\xbfa.png\r\nb.png\r\n',
+        '\ufeffa.png\r\nb.png\r\n'.encode('utf-16-le'),
+        '\ufeffa.png\nb.png\n'.encode('utf-16-be'),
+    ],
+    ids=['notepad', 'powershell', 'big-endian'],
+)
+def test_byte_order_marks_are_no_part_of_a_name(tmp_path, content):
+    gt, lq = touch(tmp_path / 'gt', 'a.png', 'b.png'), touch(tmp_path / 'lq', 'a.png', 'b.png')
+    (tmp_path / 'list.txt').write_bytes(content)
+    assert names(pair_list(gt, lq, str(tmp_path / 'list.txt'))) == [('a.png', 'a.png'), ('b.png', 'b.png')]
+
+
+def test_list_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('USERPROFILE', str(tmp_path))
+    gt, lq = touch(tmp_path / 'gt', 'a.png'), touch(tmp_path / 'lq', 'a.png')
+    (tmp_path / 'list.txt').write_text('a.png\n')
+    assert names(pair_list(gt, lq, '~/list.txt')) == [('a.png', 'a.png')]
+
+
+def test_names_in_a_list_may_have_blanks(tmp_path):
+    gt = touch(tmp_path / 'gt', 'my pic.png', 'my other pic.png', 'plain.png', 'a.png')
+    lq = touch(tmp_path / 'lq', 'my pic.png', 'its blur.png', 'plain.png', 'b c.png')
+    lines = ['my pic.png', 'my pic.png (48,64,3)', 'my other pic.png its blur.png', 'plain.png', 'a.png\tb c.png']
+    (tmp_path / 'list.txt').write_text('\n'.join(lines))
+    assert names(pair_list(gt, lq, str(tmp_path / 'list.txt'))) == [
+        ('my pic.png', 'my pic.png'),
+        ('my pic.png', 'my pic.png'),
+        ('its blur.png', 'my other pic.png'),
+        ('plain.png', 'plain.png'),
+        ('b c.png', 'a.png'),
+    ]
+
+
+def test_name_with_blanks_that_is_missing_in_one_folder_is_told_whole(tmp_path):
+    gt, lq = touch(tmp_path / 'gt', 'my own pic.png'), touch(tmp_path / 'lq', 'other.png')
+    (tmp_path / 'list.txt').write_text('my own pic.png')
+    with pytest.raises(UserError, match=r'lists 1 images that do not exist \(\S+lq/my own pic\.png\)'):
+        pair_list(gt, lq, str(tmp_path / 'list.txt'))
+
+
+def test_line_of_two_readings_is_refused(tmp_path):
+    gt, lq = touch(tmp_path / 'gt', 'a', 'a b'), touch(tmp_path / 'lq', 'b c', 'c')
+    (tmp_path / 'list.txt').write_text('a b c')
+    with pytest.raises(UserError, match=r'list.txt, line 1: .* read in two ways.*Put a tab'):
+        pair_list(gt, lq, str(tmp_path / 'list.txt'))
+
+
+def test_loops_of_symbolic_links_end(tmp_path):
+    for root in ('gt', 'lq'):
+        touch(tmp_path / root, 'a/1.png', 'b/2.png')
+        (tmp_path / root / 'a' / 'up').symlink_to('..')
+        (tmp_path / root / 'a' / 'across').symlink_to('../b')
+        (tmp_path / root / 'b' / 'back').symlink_to('../a')
+    pairs = pair_folders(str(tmp_path / 'gt'), str(tmp_path / 'lq'), recursive=True)
+    found = [Path(pair.gt).relative_to(tmp_path / 'gt').as_posix() for pair in pairs]
+    assert found == ['a/1.png', 'a/across/2.png', 'b/2.png', 'b/back/1.png']

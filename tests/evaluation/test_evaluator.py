@@ -418,3 +418,15 @@ def test_damaged_image_of_one_process_is_named_by_both(make_model, write_pairs, 
     assert found[0]['process'] != found[1]['process']
     assert found[0]['message'] == found[1]['message']
     assert '001.png: the image is damaged' in found[0]['message']
+
+
+def test_restored_images_have_the_depth_of_the_data_set(make_model, write_pairs, tmp_path):
+    folders = write_pairs(count=1)
+    for folder in folders:
+        for file in folder.iterdir():
+            cv2.imwrite(str(file), cv2.imread(str(file)).astype(np.uint16) * 257 + 1)
+    options = {'name': 'x', 'is_train': False, 'path': {'visualization': str(tmp_path / 'visualization')}}
+    evaluator = Evaluator(lambda batch: Restored(batch['lq']), options)
+    evaluator.evaluate(loader(folders, bit_depth=16), GracefulStop(), save_images=True)
+    (saved,) = tmp_path.rglob('000_x.png')
+    np.testing.assert_array_equal(cv2.imread(str(saved), -1), cv2.imread(str(folders.lq / '000.png'), -1))

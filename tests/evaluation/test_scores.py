@@ -10,7 +10,7 @@ import pytest
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.evaluation.scores import ImageScore, Scores, better, measure, read_groups
+from deeprftv2_arch.evaluation.scores import ImageScore, Scores, better, measure, needs_sharp, read_groups
 from deeprftv2_arch.metrics.info import MetricWarning, metric_info
 from deeprftv2_arch.utils.errors import UserError
 
@@ -120,3 +120,30 @@ def test_wrong_list_is_refused(tmp_path, text, message):
         file.write_text('9')
         with pytest.raises(UserError, match='all images are a group already'):
             read_groups({'all': str(file)}, NAMES, 'groups')
+
+
+@pytest.mark.parametrize(
+    ('metric', 'side'),
+    [
+        ({'type': 'calculate_ssim_aligned'}, 5),
+        ({'type': 'calculate_ssim_uniform'}, 6),
+        ({'type': 'calculate_lpips'}, 30),
+        ({'type': 'calculate_ssim_3d', 'crop_border': 4}, 8),
+        ({'type': 'calculate_psnr_float', 'crop_border': 4}, 7),
+    ],
+    ids=str,
+)
+def test_images_that_are_too_small_are_a_mistake_of_the_user(metric, side):
+    image = torch.rand(1, 3, side, side + 1, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match=rf'{metric["type"]} cannot measure {side + 1} x {side} pixels: .*metrics\.m'):
+        measure({'m': metric}, image, image.flip(2))
+
+
+def test_metrics_without_reference_need_no_sharp_image():
+    image = torch.rand(1, 3, 200, 220, generator=torch.Generator().manual_seed(0))
+    niqe = {'type': 'calculate_niqe', 'crop_border': 0}
+    assert not needs_sharp(niqe)
+    assert needs_sharp({'type': 'calculate_psnr'})
+    values, _ = measure({'niqe': niqe}, image, None)
+    assert values == measure({'niqe': niqe}, image, image)[0]
+    assert math.isfinite(values['niqe'])

@@ -52,7 +52,7 @@ def test_photographs_become_a_set(source, prepare, contents, capsys):
     assert 'too soft' in reasons['train/soft.png']
     assert reasons['train/twin.jpg'] == 'nearly the same as scene a.png'
     assert 'truncated' in reasons['train/broken.jpg']
-    assert f'left out {source}/soft.png: too soft' in capsys.readouterr().out
+    assert 'Left out train/soft.png: too soft' in capsys.readouterr().out
     train = sorted(path.name for path in (out / 'train').iterdir())
     validation = sorted(path.stem for path in (out / 'val' / 'sharp').iterdir())
     assert len(train) + len(validation) == 12

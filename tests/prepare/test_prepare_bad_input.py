@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -19,7 +24,7 @@ from prepare.miniatures import (
     frame,
     save,
 )
-from processes import ROOT, error_lines, python
+from processes import ROOT, error_lines, python, variables
 
 from deeprftv2_arch.cli.prepare import main
 from deeprftv2_arch.config.known_sets import KNOWN_SETS
@@ -256,3 +261,62 @@ def test_the_command_tells_mistakes_in_one_line_and_exits_with_2(tmp_path):
     expected = 'Error: --source nowhere: there is no such folder. Unpack the download and name its folder.'
     assert error_lines(done) == [expected]
     assert not (tmp_path / 'out').exists()
+
+
+UNPAIRED = {
+    'gopro': (f'{SEQUENCE}/blur/000047.png', 'train/000047'),
+    'gopro flat': ('test/input/GOPR0384_11_00-000047.png', 'test/GOPR0384_11_00-000047'),
+    'hide': ('HIDE_dataset/GT/7fromGOPR1089.png', 'test/7fromGOPR1089'),
+}
+
+
+@pytest.mark.usefixtures('small_sets')
+@pytest.mark.parametrize('kind', UNPAIRED)
+def test_images_without_partner_are_left_out_of_an_incomplete_set(kind, prepare, tmp_path, capsys):
+    removed, image = UNPAIRED[kind]
+    source = BUILDERS[kind](tmp_path / 'source')
+    remove(removed)(source)
+    with pytest.raises(UserError, match=r'or add --allow-incomplete'):
+        prepare(kind.split()[0], source)
+    out = prepare(kind.split()[0], source, '--allow-incomplete')
+    assert f'Left out {image}: ' in capsys.readouterr().out
+    left_out = json.loads((out / 'manifest.json').read_text())['left_out']
+    assert [entry['image'] for entry in left_out] == [image]
+
+
+@pytest.mark.usefixtures('small_sets')
+def test_damaged_images_that_are_left_out_are_named_at_the_end(prepare, tmp_path, capsys):
+    source = build_gopro_original(tmp_path / 'source')
+    truncate(f'{SEQUENCE}/blur/000047.png')(source)
+    prepare('gopro', source, '--allow-incomplete')
+    assert re.search(
+        r'Left out train/GOPR0372_07_00-000047: .*000047\.png: the image is damaged', capsys.readouterr().out
+    )
+
+
+@pytest.mark.usefixtures('small_sets')
+def test_folder_in_which_another_process_works_is_refused(prepare, tmp_path):
+    source = build_gopro_original(tmp_path / 'source')
+    code = 'import sys; from deeprftv2_arch.utils.run_lock import RunLock; RunLock(*sys.argv[1:]); input()'
+    command = [sys.executable, '-c', code, str(tmp_path / 'out'), 'a preparation']
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=variables(), cwd=ROOT) as other:
+        while not (tmp_path / '.out.lock').exists():
+            assert other.poll() is None
+            time.sleep(0.05)
+        with pytest.raises(UserError, match=rf'out is in use. Process {other.pid} on .* does a preparation'):
+            prepare('gopro', source, '--parts', 'test')
+        assert not (tmp_path / 'out').exists()
+        other.kill()
+    prepare('gopro', source)  # the lock of a process that has ended holds nobody up
+    assert not (tmp_path / '.out.lock').exists()
+
+
+@pytest.mark.usefixtures('small_sets')
+@pytest.mark.parametrize('numbers', ['1\n3\n', '1.0\n3.0\n', '1.000000000000000000e+00 3.000000000000000000e+00\n'])
+def test_scenes_by_number_however_they_are_written(numbers, prepare, tmp_path):
+    (tmp_path / 'indoor.txt').write_text(numbers, encoding='utf-8-sig')
+    np.save(tmp_path / 'indoor.npy', np.array([[1.0, 3.0]]))
+    for number, file in enumerate(('indoor.txt', 'indoor.npy')):
+        source = build_dpdd_flat(tmp_path / f'source{number}')
+        out = prepare('dpdd', source, '--indoor-list', str(tmp_path / file), out=f'out{number}')
+        assert (out / 'test/indoor.txt').read_text().split() == ['1P0A1090', '1P0A1094']

@@ -13,6 +13,7 @@ from deeprftv2_arch.basicsr_compat.patches.components import (
     patch_local_rank,
     patch_optimizers,
     patch_prefetch,
+    patch_stray_files,
 )
 from deeprftv2_arch.basicsr_compat.patches.distributed import patch_ddp_on_cpu, patch_init_dist
 from deeprftv2_arch.basicsr_compat.patches.imports import patch_distutils, patch_functional_tensor
@@ -34,6 +35,7 @@ WITH_MODELS = (
     patch_saving,
     patch_loading,
     patch_prefetch,
+    patch_stray_files,
     patch_last_iteration,
     patch_local_rank,
 )

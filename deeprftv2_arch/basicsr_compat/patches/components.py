@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
+import cv2
 import torch
 
 from deeprftv2_arch.basicsr_compat.patches.patching import base_model, module, replace, source_has, source_lacks
@@ -51,6 +53,43 @@ def patch_prefetch() -> bool:
 
     replace(generator, 'run', run)
     replace(generator, '__next__', next_item)
+    return True
+
+
+def patch_stray_files() -> bool:
+    """Let `SingleImageDataset` leave out files that are no images, and name an image that cannot be decoded.
+
+    A `Thumbs.db` beside photographs otherwise ends the run with an AttributeError.
+    """
+    dataset = module('data.single_image_dataset').SingleImageDataset
+    if not source_lacks(dataset, 'IMAGE_SUFFIXES'):
+        return False
+
+    def init(self, opt):
+        from deeprftv2_arch.data.image_file import IMAGE_SUFFIXES
+
+        init.original(self, opt)
+        if opt['io_backend']['type'] == 'lmdb' or 'meta_info_file' in opt:
+            return
+        images = [path for path in self.paths if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES]
+        if not images:
+            raise UserError(f'{opt["dataroot_lq"]} holds no images ({", ".join(sorted(IMAGE_SUFFIXES))}).')
+        left_out = [path for path in self.paths if path not in set(images)]
+        if left_out:
+            logger = module('utils.logger').get_root_logger()
+            logger.warning(f'{opt["dataroot_lq"]}: left out {len(left_out)} files that are not images: {left_out[0]}')
+        self.paths = images
+
+    def get_item(self, index):
+        from deeprftv2_arch.data.errors import DataError
+
+        try:
+            return get_item.original(self, index)
+        except (AttributeError, cv2.error) as error:
+            raise DataError(f'{self.paths[index]}: OpenCV cannot decode this file as an image. Remove it.') from error
+
+    replace(dataset, '__init__', init)
+    replace(dataset, '__getitem__', get_item)
     return True
 
 
