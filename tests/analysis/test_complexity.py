@@ -38,7 +38,8 @@ def test_the_command_prints_the_papers_figures_of_b() -> None:
 
 
 SWINIR = '{type: SwinIR, img_size: 8, embed_dim: 8, depths: [1], num_heads: [2], window_size: 4}'
-ECBSR = '{type: ECBSR, num_in_ch: 1, num_out_ch: 1, num_block: 1, num_channel: 4, with_idt: true, act_type: prelu, scale: 2}'
+CHANNELS = 'num_in_ch: 1, num_out_ch: 1, num_channel: 4'
+ECBSR = f'{{type: ECBSR, {CHANNELS}, num_block: 1, with_idt: true, act_type: prelu, scale: 2}}'
 """Networks that look into their tensors while they are built; the second one is of one channel."""
 
 
