@@ -65,7 +65,8 @@ class CommandLine:
         given = self.given
         read = read_checked(given.opt, is_train=is_train, **self._changes())
         final = Path(self._folder.name, RESOLVED)
-        final.write_text(_dump(read.options), encoding='utf-8')
+        # BasicSR opens it in the code page of the machine, whatever that is.
+        final.write_text(_dump(read.options, ascii_only=True), encoding='ascii')
         argv = sys.argv
         sys.argv = [argv[0], *self._for_basicsr(final)]
         try:
@@ -140,5 +141,5 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _dump(options: dict[str, Any]) -> str:
-    return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def _dump(options: dict[str, Any], ascii_only: bool = False) -> str:
+    return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprftv2_arch.config.checker import Checker, losses
+from deeprftv2_arch.config.network_options import image_channels
 from deeprftv2_arch.config.options import MISSING_DATA, Options
 from deeprftv2_arch.config.problems import KeyPath
 from deeprftv2_arch.config.schema import (
@@ -39,6 +40,7 @@ def check_agreement(checker: Checker, launcher: str) -> None:
     elif not checker.is_deblur and checker.value('val', 'save_img') and 'suffix' not in checker.value('val'):
         checker.report(('val', 'suffix'), 'missing. It may be empty: ~.')
     _check_scale(checker)
+    _check_channels(checker)
     _check_foreign_files(checker)
     _check_machine(checker, launcher)
 
@@ -100,6 +102,23 @@ def _check_scale(checker: Checker) -> None:
             checker.report(('scale',), message)
         if issubclass(section, PairedSROptions) and scale is None:
             checker.report(('scale',), f'missing. {".".join(path)} is for super-resolution.')
+
+
+def _check_channels(checker: Checker) -> None:
+    """The images must have as many channels as the network takes: three, or with BasicSR's `color: y` one."""
+    network = checker.value('network_g', kind=Mapping)
+    if network is None or not checker.is_deblur:
+        return
+    wanted = image_channels(network)
+    for path, data, section in _datasets(checker):
+        is_ours = issubclass(section, PairedOptions)
+        if not is_ours and data.get('type') != 'PairedImageDataset':
+            continue
+        given = 1 if not is_ours and data.get('color') == 'y' else 3
+        if given != wanted:
+            message = f'the network takes images of {wanted} channel(s), but those of {".".join(path)} have {given}.'
+            advice = ' For one channel: type: PairedImageDataset, with color: y.' if wanted == 1 else ''
+            checker.report(('network_g',), message + advice)
 
 
 def _check_foreign_files(checker: Checker) -> None:

@@ -42,6 +42,7 @@ def test_all_patches_are_applied_where_they_are_needed():
             'prefetch',
             'last_iteration',
             'local_rank',
+            'wrapped_network',
             'resume',
             'batches',
         ),
