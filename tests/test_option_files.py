@@ -43,6 +43,7 @@ STORIES = (
     Story('train_realblur_j', ('test_realblur_j',), ('realblur_j',)),
     Story('train_reds', ('test_reds',), ('reds',)),
     Story('train_dpdd', ('test_dpdd',), ('dpdd',)),
+    Story('train_fdikp_dpdd', ('test_fdikp_dpdd',), ('dpdd',)),
 )
 
 DOWNLOADS = {
@@ -62,7 +63,7 @@ COUNTS = {
     'reds': {'train': 20, 'val': 2},
     'dpdd': {'train': 4, 'val': 4, 'test': 4},
 }
-CROPS = {256: 16, 512: 32, 640: 40, (776, 680): [56, 64]}
+CROPS = {256: 16, 384: 24, 512: 32, 640: 40, (776, 680): [56, 64]}
 """Crops and padding of the files, and what stands for them with images of 48 x 64."""
 
 WINDOWS = {'tile': 32, 'tile_overlap': 8, 'train_size': 16, 'scan_window': 16, 'fke_window': 16, 'fke_overlap': 4}
@@ -203,6 +204,8 @@ def test_lengths_and_batches_are_those_of_the_paper(file):
         'train_realblur_j': [(512, 16, 50_000), ([776, 680], 8, 100_000)],
         'train_reds': [(512, 8, 600_000)],
         'train_dpdd': [(640, 8, 150_000)],
+        # 1,500 and 100 epochs of 88 steps, as P2IKT trains.
+        'train_fdikp_dpdd': [(384, 4, 1500 * 88), (512, 4, 100 * 88)],
     }
     options = read(file)
     stages = [
@@ -211,6 +214,8 @@ def test_lengths_and_batches_are_those_of_the_paper(file):
     assert stages == expected[file]
     assert options['train']['total_iter'] == sum(iterations for *_, iterations in expected[file])
     optimizer = {'type': 'AdamW', 'lr': 1e-3, 'betas': [0.9, 0.9], 'weight_decay': 1e-3}
+    if file == 'train_fdikp_dpdd':
+        optimizer = {'type': 'Adam', 'lr': 2e-4, 'betas': [0.9, 0.999]}
     assert options['train']['optim_g'] == optimizer
     assert options['train']['grad_clip'] == 0.01
     assert f'python basicsr/train.py -opt options/{file}.yml' in FILES[file].read_text()

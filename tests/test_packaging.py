@@ -84,6 +84,7 @@ def test_this_environment_has_the_tested_versions(constraints):
 
 def test_what_is_imported_is_required(required):
     modules = {'cv2': 'opencv-python', 'yaml': 'pyyaml', 'skimage': 'scikit-image', 'llvmlite': 'numba'}
+    modules |= {'PIL': 'pillow', 'pillow_heif': 'pillow-heif'}
     names_required = {requirement.name for requirement in required}
     for source in (ROOT / 'deeprftv2_arch').rglob('*.py'):
         for node in ast.walk(ast.parse(source.read_text(encoding='utf-8'))):

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from deeprftv2_arch.nn.fdikp.kernel_stack import KernelStack
 from deeprftv2_arch.nn.vsblock import STATE_SIZE, SelectiveScan2d
 from deeprftv2_arch.utils.contracts import returns_all_outputs
 
@@ -20,7 +21,8 @@ class Complexity(NamedTuple):
 
     Attributes:
         parameters: Learned numbers.
-        macs: Multiply-accumulates of convolutions and linear layers; biases, norms, pooling and FFTs are not counted.
+        macs: Multiply-accumulates of convolutions, with predicted kernels too, and of linear layers; biases, norms,
+            pooling and FFTs are not counted.
         projection_macs: Those of the projections inside the selective scans, which the paper's count leaves out.
         scan_macs: Those of the selective scans, likewise left out: 9 per step, channel and state.
     """
@@ -64,12 +66,15 @@ def measure(network: nn.Module, height: int, width: int, channels: int = 3, devi
             steps, inner = inputs[0][:, 0].numel(), module.D.numel()
             counts['projection_macs'] += steps * inner * (module.x_proj.out_features + module.dt_proj.in_features)
             counts['scan_macs'] += SCAN_COST * steps * inner * STATE_SIZE
+        elif isinstance(module, KernelStack):
+            kernels = inputs[1]
+            counts['macs'] += output[:, 1:].numel() * kernels[0, 0].numel()
         elif id(module) not in inside_scans:
             # Every output value is a sum over one filter.
             weight = cast(Tensor, module.weight)
             counts['macs'] += output.numel() * weight[0].numel()
 
-    counted = (nn.Conv1d, nn.Conv2d, nn.Linear, SelectiveScan2d)
+    counted = (nn.Conv1d, nn.Conv2d, nn.Linear, SelectiveScan2d, KernelStack)
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, counted)]
     every_output = {'return_all': True} if returns_all_outputs(network) else {}
     with torch.no_grad():

@@ -21,7 +21,7 @@ from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.reversible import run_reversible
 from deeprftv2_arch.nn.stack import BlockStack, pooling_window
 from deeprftv2_arch.nn.unet import LatentFusion, SubDecoder, SubEncoder
-from deeprftv2_arch.nn.windows import Windows, check_windows
+from deeprftv2_arch.nn.windows import Windows, check_windows, default_overlap, scaled_windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
@@ -100,34 +100,6 @@ class Column(nn.Module):
             unet.encode(state, scale)
         for scale, unet in reversed(scales):
             unet.decode(state, scale)
-
-
-def scaled_windows(name: str, size: int, overlap: int, levels: int, scales: int) -> list[Windows]:
-    """Return the windows of every scale; they must halve exactly from scale to scale.
-
-    Args:
-        name: The argument that sets them, for messages.
-        size: Side at full resolution in pixels.
-        overlap: Pixels shared there by neighbours.
-        levels: Levels of each scale.
-        scales: Number of scales.
-
-    Raises:
-        ValueError: They do not halve, or the overlap is not in [0, size).
-    """
-    multiple = 2 ** (levels + scales - 2)
-    if size < 1 or size % multiple or overlap % 2 ** (scales - 1):
-        raise ValueError(
-            f'{name} must be a positive multiple of {multiple} and its overlap a multiple of {2 ** (scales - 1)}, got '
-            f'{size} and {overlap}'
-        )
-    return [Windows(size >> scale, overlap >> scale) for scale in range(scales)]
-
-
-def default_overlap(size: int, levels: int, scales: int) -> int:
-    """Return a quarter of a tile, rounded down to what halves exactly from scale to scale."""
-    multiple = 2 ** (levels + scales - 2)
-    return size // 4 // multiple * multiple
 
 
 def _check_shape(num_blocks: Sequence[int], block_types: Sequence[Sequence[str]], **positive: int) -> None:

@@ -29,6 +29,12 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    'restore': Command(
+        'restore',
+        'restore blurred photographs',
+        registers=False,
+        interrupted='Interrupted. Run the same command again to go on.',
+    ),
     'train': Command('train', 'train with an option file', registers=False),
     'test': Command('test', 'test with an option file: restore, measure, compare with the paper', registers=False),
     'prepare': Command(

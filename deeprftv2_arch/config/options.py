@@ -205,7 +205,8 @@ def _wrong_keys(
         elif section.model_config.get('extra') == 'forbid':
             yield (*path, name), f'unknown key{suffix}. Known keys: {", ".join(sorted(known))}.'
         else:
-            allowed[(*path, name)] = list(known)
+            unjudged = (*path, name)
+            allowed[unjudged] = list(known)
     for name, field in known.items():
         is_absent = name not in part or (part[name] is None and field.get_default() is None)
         if is_absent and detail(field, 'needed') in _NEEDS[run] and name not in suggested:

@@ -23,7 +23,8 @@ class PaperRow(NamedTuple):
 
     Attributes:
         network: As the paper calls it.
-        values: By the name of the metric in the protocol; as printed there, so that 29.50 stays 29.50.
+        values: By the name of the metric in the protocol; as printed there, so that 29.50 stays 29.50. Without
+            those that are not given there.
         group: The images it is the mean of: all, or a part such as ``indoor``.
     """
 
@@ -87,7 +88,8 @@ def _make(name: str, part: str, how: str, metrics: Mapping[str, Mapping[str, Any
 
 
 def _row(metrics: Mapping[str, Any], values: str, network: str = 'DeepRFTv2-B', group: str = ALL) -> PaperRow:
-    return PaperRow(network, dict(zip(metrics, values.split(), strict=True)), group)
+    printed = dict(zip(metrics, values.split(), strict=True))
+    return PaperRow(network, {metric: value for metric, value in printed.items() if value != '-'}, group)
 
 
 _SR_VALUES = {
@@ -135,6 +137,7 @@ _ALL_PROTOCOLS = (
         _row(_DPDD, '29.50 0.890 0.023 0.134', 'DeepRFTv2-S', 'indoor'),
         _row(_DPDD, '23.73 0.766 0.048 0.192', 'DeepRFTv2-S', 'outdoor'),
         _row(_DPDD, '26.54 0.827 0.036 0.164', 'DeepRFTv2-S'),
+        _row(_DPDD, '26.42 0.813 - 0.185', 'FDIKP'),
     ),
     *(_super_resolution(name, scale) for scale in (2, 3, 4) for name in SR_BENCHMARK),
 )

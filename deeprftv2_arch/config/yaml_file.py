@@ -109,8 +109,9 @@ def _look_through(node: yaml.Node, path: KeyPath, read: OptionFile, loader: yaml
             first.setdefault(name, line)
         loader.flatten_mapping(node)  # `<<: *anchor` becomes the keys of the anchor
     for key, value, line in _children(node, loader):
-        read.lines[(*path, key)] = line
-        _look_through(value, (*path, key), read, loader, above)
+        place = (*path, key)
+        read.lines[place] = line
+        _look_through(value, place, read, loader, above)
     is_bare_text = isinstance(node, yaml.ScalarNode) and node.style is None and node.tag == 'tag:yaml.org,2002:str'
     if is_bare_text and EXPONENT_WITHOUT_POINT.fullmatch(node.value):
         read.problems.append(read.problem(path, number_as_text(node.value)))

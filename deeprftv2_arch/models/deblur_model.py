@@ -118,7 +118,9 @@ class DeblurModel(SRModel):
     def init_training_settings(self) -> None:
         """Build losses, optimizer, schedule and, if asked for, the running mean of the weights."""
         options, train, logger = self.opt['train'], self.options.train, self.options.logger
-        assert train is not None  # of every training; this is for type checkers
+        if train is None:
+            raise UserError('train: missing, but a training needs it. How to train.')
+        self.train_options = train
         self.checkpoints = CheckpointKeeper(self.opt, keep=logger.keep_checkpoints if logger else None)
         self.history = ValidationHistory(self.options.val, self.checkpoints.validations, self.checkpoints.best)
         self.best_metric_results = self.history.best_metric_results  # BasicSR logs them
@@ -154,12 +156,12 @@ class DeblurModel(SRModel):
         if frozen:
             get_root_logger().warning(f'Not optimized, for they take no gradient: {", ".join(frozen)}')
         self.trained_parameters = [parameter for name, parameter in parameters.items() if name not in frozen]
-        self.optimizer_g = build_optimizer(self.trained_parameters, self.options.train)
+        self.optimizer_g = build_optimizer(self.trained_parameters, self.train_options)
         self.optimizers.append(self.optimizer_g)
 
     def setup_schedulers(self) -> None:
         """Build the schedule of the learning rate."""
-        self.schedulers = [build_scheduler(optimizer, self.options.train) for optimizer in self.optimizers]
+        self.schedulers = [build_scheduler(optimizer, self.train_options) for optimizer in self.optimizers]
 
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'

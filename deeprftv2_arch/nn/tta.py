@@ -10,16 +10,21 @@ from torch import Tensor
 
 
 def mirror_pad(x: Tensor, multiple: int) -> Tensor:
-    """Continue (N, C, H, W) maps at the bottom and the right to the next multiple, mirrored with the edge pixel.
+    """Continue (N, C, H, W) maps at the bottom and the right to the next multiple, mirrored with the edge pixel."""
+    height, width = x.shape[-2:]
+    return mirror_extend(x, height + -height % multiple, width + -width % multiple)
+
+
+def mirror_extend(x: Tensor, height: int, width: int) -> Tensor:
+    """Continue (N, C, H, W) maps at the bottom and the right to (N, C, height, width), mirrored with the edge pixel.
 
     Unlike torch's ``reflect`` it repeats the edge pixel, and continues maps of any size, one pixel included.
     """
-    for axis in (-2, -1):
-        length = x.shape[axis]
-        missing = -length % multiple
-        if missing:
-            index = torch.arange(length + missing, device=x.device) % (2 * length)
-            x = x.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
+    for axis, length in ((-2, height), (-1, width)):
+        present = x.shape[axis]
+        if length > present:
+            index = torch.arange(length, device=x.device) % (2 * present)
+            x = x.index_select(axis, torch.minimum(index, 2 * present - 1 - index))
     return x
 
 

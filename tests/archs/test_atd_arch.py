@@ -36,7 +36,7 @@ def small(network: type[ATD] = ATD, **options: object) -> ATD:
 )
 def test_parameter_counts_are_the_papers(network: type[ATD], counts: tuple[int, ...]) -> None:
     with torch.device('meta'):
-        nets = [network(upscale) for upscale in (2, 3, 4)]
+        nets = [network(upscale=upscale) for upscale in (2, 3, 4)]
     assert tuple(sum(parameter.numel() for parameter in net.parameters()) for net in nets) == counts
 
 
@@ -49,7 +49,7 @@ def test_the_published_values(name: str) -> None:
     ).groups(default='')
     dtype, bound = (torch.float32, 2e-5) if smooth else (torch.float64, 1e-9)
     options = {'tile': None} if whole else {}
-    net = fill(NETWORKS[fke](int(upscale), **options), published_key, dtype, bool(smooth)).eval()
+    net = fill(NETWORKS[fke](upscale=int(upscale), **options), published_key, dtype, bool(smooth)).eval()
     upscaled = net(image(int(height), int(width)).to(dtype)).double()
     assert upscaled.shape[-2:] == (int(height) * int(upscale), int(width) * int(upscale))
     assert float((upscaled[..., ::5, ::7] - torch.from_numpy(GOLDEN[name])).abs().max()) < bound

@@ -21,6 +21,16 @@ OPTIONS = {
         'block_types': [['naf', 'nafevs', 'nafevs'], ['naf', 'naf', 'naf']],
         'num_columns': 2,
     },
+    'FDIKP': {
+        'width': 4,
+        'num_blocks': [1, 1, 1],
+        'num_kernels': 2,
+        'kernel_size': 5,
+        'spectrum_tile': 8,
+        'spectral_channels': 3,
+        'dilations': [1, 2],
+        'state_channels': 4,
+    },
     'ATD': {'upscale': 3, **SMALL_ATD},
     'ATDFKE': {'upscale': 2, **SMALL_ATD},
     'WithFKE': {
@@ -28,8 +38,8 @@ OPTIONS = {
         'after': 'conv_after_body',
     },
 }
-# They have nothing to train: test_reference_networks.py.
-REFERENCES = {'Bicubic', 'Identity'}
+# They have nothing to train: test_reference_networks.py. Pretrained is built from a file: test_spandrel.py.
+REFERENCES = {'Bicubic', 'Identity', 'Pretrained'}
 OURS = [name for name, cls in ARCH_REGISTRY if cls.__module__.startswith('deeprftv2_arch.') and name not in REFERENCES]
 
 

@@ -181,7 +181,7 @@ def test_full_disk(options, tmp_path):
     ('change', 'message'),
     [
         ({'network_g': EDSR}, 'network_g.type: EDSR instead of DropoutProbe'),
-        ({'train': {'grad_clip': 1}}, 'train.grad_clip: 1 instead of absent'),
+        ({'train': {'grad_clip': 1}}, 'train.grad_clip: 1 instead of 0.01'),
         ({'train': {'total_iter': 9, 'stages': None, 'accumulate': 1}}, 'train.stages: absent instead of'),
     ],
 )
