@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
@@ -32,13 +33,32 @@ class Complexity(NamedTuple):
     scan_macs: int
 
 
-def measure(network: nn.Module, height: int, width: int, channels: int = 3) -> Complexity:
+def build_and_measure(build: Callable[[], nn.Module], height: int, width: int, channels: int = 3) -> Complexity:
+    """Build a network and count one forward pass, without memory if the network can do without.
+
+    Networks of others may look into their tensors, which then must have values: they are built and run for real.
+
+    Args:
+        build: Returns the network.
+        height: Height of the image.
+        width: Width of the image.
+        channels: Channels of the image.
+    """
+    try:
+        with torch.device('meta'):
+            network = build()
+        return measure(network, height, width, channels)
+    except Exception:  # whatever a network does with tensors that have no values
+        return measure(build(), height, width, channels, device='cpu')
+
+
+def measure(network: nn.Module, height: int, width: int, channels: int = 3, device: str = 'meta') -> Complexity:
     """Count one forward pass over a (1, channels, height, width) image, every output included.
 
-    The network is moved to the meta device: nothing is computed, and its weights are lost.
+    The network is moved to the device. On the meta device nothing is computed, and its weights are lost.
     """
     counts = dict.fromkeys(('macs', 'projection_macs', 'scan_macs'), 0)
-    network = network.to('meta').eval()
+    network = network.to(device).eval()
     inside_scans = {id(scan.x_proj) for scan in network.modules() if isinstance(scan, SelectiveScan2d)}
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -58,7 +78,7 @@ def measure(network: nn.Module, height: int, width: int, channels: int = 3) -> C
     handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, counted)]
     every_output = {'return_all': True} if returns_all_outputs(network) else {}
     with torch.no_grad():
-        network(torch.empty(1, channels, height, width, device='meta'), **every_output)
+        network(torch.zeros(1, channels, height, width, device=device), **every_output)
     for handle in handles:
         handle.remove()
     return Complexity(sum(parameter.numel() for parameter in network.parameters()), **counts)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from deeprftv2_arch.basicsr_compat import patches
 from deeprftv2_arch.distributed.env import process_rank
+from deeprftv2_arch.utils.errors import UserError
 
 PARTS = ('archs', 'data', 'losses', 'metrics', 'models')
 
@@ -41,11 +44,32 @@ def register(part: str) -> None:
         part: One of `PARTS`.
     """
     patches.apply(patches.BEFORE_IMPORT)
+    _tell_clashes()
     importlib.import_module(f'deeprftv2_arch.{part}')
     if part == 'models':
         patches.apply(patches.WITH_MODELS)
         patches.on_each_start(_start)
         patches.add_to_log(in_use)
+
+
+def _tell_clashes() -> None:
+    """Have BasicSR say who the two are that want the same name, where it says only that the name is taken."""
+    registry: Any = importlib.import_module('basicsr.utils.registry').Registry
+    original = registry._do_register
+    if hasattr(original, 'original'):
+        return
+
+    def _do_register(self: Any, name: str, thing: Any, suffix: str | None = None) -> None:
+        full_name = f'{name}_{suffix}' if isinstance(suffix, str) else name
+        if full_name in self._obj_map:
+            first, second = (sys.modules[each.__module__].__file__ for each in (self._obj_map[full_name], thing))
+            raise UserError(
+                f'Two want to be {full_name} in the registry {self._name!r}: {first} and {second}. Rename the one that '
+                'is yours. To do without ours in a checkout: deeprftv2 attach PATH --detach.'
+            )
+        original(self, name, thing, suffix)
+
+    patches.patching.replace(registry, '_do_register', _do_register)
 
 
 def in_use() -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deeprftv2_arch.basicsr_compat import patches
 from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.utils.errors import UserError
 
@@ -102,6 +101,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     for file in attach(given.checkout):
         print('attached', file)
+    # Not needed to detach a checkout, which must work whatever is wrong with it.
+    from deeprftv2_arch.basicsr_compat import patches
+
     package = Path(given.checkout, 'basicsr').resolve()
     installed = patches.folder()
     if installed is None or installed.resolve() != package:

@@ -69,8 +69,9 @@ class CommandLine:
         given = self.given
         read = read_checked(given.opt, is_train=is_train, **self._changes())
         final = Path(self._folder.name, RESOLVED)
-        # BasicSR takes apart a section that is there but empty.
-        final.write_text(_dump({key: part for key, part in read.options.items() if part is not None}), encoding='utf-8')
+        # BasicSR opens it in the code page of the machine, and takes apart a section that is there but empty.
+        parts = {key: part for key, part in read.options.items() if part is not None}
+        final.write_text(_dump(parts, ascii_only=True), encoding='ascii')
         argv = sys.argv
         sys.argv = [argv[0], *self._for_basicsr(final)]
         try:
@@ -184,5 +185,5 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _dump(options: dict[str, Any]) -> str:
-    return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def _dump(options: dict[str, Any], ascii_only: bool = False) -> str:
+    return yaml.dump(options, Dumper=_Dumper, sort_keys=False, allow_unicode=not ascii_only)

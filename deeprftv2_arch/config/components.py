@@ -70,7 +70,7 @@ NUMBERS = {
         'test_y_channel': 'bool',
     },
 }
-"""Arguments of optimizers, schedules and BasicSR's metrics, whose classes look at them late or not at all, by where these
+"""Arguments of optimizers, schedules and BasicSR's metrics, which look at them late or not at all, by where these
 are defined."""
 
 METHODS = ('setup_optimizers', 'setup_schedulers', 'nondist_validation')
@@ -249,20 +249,52 @@ def _digest() -> str:
 
 
 def refusal(component: Component, arguments: Mapping[str, Any]) -> str:
-    """Have a class look at its arguments: it is built without memory, and thrown away.
+    """Have a class look at its arguments: it is built, and thrown away.
+
+    First without memory. What fails then may be the fault of that, for the networks of others look into their tensors
+    while they are built; so it is built again as a run would build it, and what it says then counts.
 
     Returns:
         What it says against them; empty if it takes them.
     """
     import torch
 
+    from deeprftv2_arch.utils.rng import preserve_rng_state
+
     thing = getattr(sys.modules[component.module], component.name)
-    try:
-        with torch.device('meta'):
-            thing(**arguments)
-    except (UserError, ValueError, TypeError) as error:
-        return str(error)
+    with preserve_rng_state():
+        try:
+            with torch.device('meta'):
+                thing(**arguments)
+        except Exception:  # whatever a class does with tensors that have no values
+            return build_error(thing, arguments)
     return ''
+
+
+def build_error(thing: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    """Build something as a run would, and throw it away.
+
+    Returns:
+        What its arguments are to blame for, in one line; empty if it can be built, or if it is this machine that lacks
+        a file, a library, memory or a GPU, which another one may have.
+    """
+    try:
+        thing(**arguments)
+    except (OSError, ImportError, MemoryError):
+        return ''
+    except RuntimeError as error:
+        is_of_machine = re.search('CUDA|NVIDIA|alloc|out of memory', str(error), flags=re.IGNORECASE)
+        return '' if is_of_machine else describe(error)
+    except Exception as error:  # whatever a class of others raises
+        return describe(error)
+    return ''
+
+
+def describe(error: Exception) -> str:
+    """Put what a class raised when it was built or run into one line, with its kind where the text says little."""
+    text = ' '.join(str(error).split())
+    says_enough = isinstance(error, UserError | ValueError | TypeError) and text
+    return text if says_enough else f'it cannot be built or run ({type(error).__name__}{": " if text else ""}{text})'
 
 
 @cache

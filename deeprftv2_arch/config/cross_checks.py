@@ -144,7 +144,7 @@ def _check_scale(checker: Checker) -> None:
 CHANNELS = ('in_channels', 'out_channels', 'num_in_ch', 'num_out_ch', 'in_chans')
 """What networks call the number of channels that they take, or give."""
 
-COLOUR_SETS = ('PairedImageDataset', 'SingleImageDataset')
+COLOR_SETS = ('PairedImageDataset', 'SingleImageDataset')
 """Data sets of BasicSR with `color: y` for one channel."""
 
 DIRECT_MODELS = ('SRModel', 'SwinIRModel')
@@ -161,7 +161,7 @@ def _check_channels(checker: Checker) -> None:
     for path, data, section in _datasets(checker):
         if issubclass(section, PairedOptions | SynthesizedBlurOptions):
             channels = 3
-        elif data.get('type') in COLOUR_SETS:
+        elif data.get('type') in COLOR_SETS:
             channels = 1 if data.get('color') == 'y' else 3
         else:
             continue

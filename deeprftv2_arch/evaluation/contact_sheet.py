@@ -20,8 +20,8 @@ def side_by_side(images: Sequence[np.ndarray], side: int = 384) -> np.ndarray:
     """Put the middle of each image beside the others.
 
     Args:
-        images: Arrays (H, W, 3), uint8. Smaller ones, as the input of super-resolution, are enlarged to the size of the
-            last one by repeating pixels.
+        images: Arrays (H, W, 3), or (H, W) of one channel, uint8. Smaller ones, as the input of super-resolution, are
+            enlarged to the size of the last one by repeating pixels.
         side: Largest height and width of each in the result, in pixels.
 
     Returns:
@@ -32,6 +32,8 @@ def side_by_side(images: Sequence[np.ndarray], side: int = 384) -> np.ndarray:
     gap = np.full((min(side, height), GAP, 3), 255, np.uint8)
     columns: list[np.ndarray] = []
     for image in images:
+        if image.ndim == 2:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         if image.shape[:2] != (height, width):
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
         if columns:

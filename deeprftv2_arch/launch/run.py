@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -26,7 +27,7 @@ from deeprftv2_arch.distributed.signals import GracefulStop, TrainingStopped, Va
 from deeprftv2_arch.launch.error_messages import user_message
 from deeprftv2_arch.launch.loader_workers import end_workers, start_worker
 from deeprftv2_arch.launch.run_folders import RunFolders, refuse_to_archive
-from deeprftv2_arch.utils.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR
+from deeprftv2_arch.utils.console import INTERRUPTED, PROGRAM_ERROR, USER_ERROR, print_error
 from deeprftv2_arch.utils.contracts import BasicSRModel, StoppableModel
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.run_lock import RunLock
@@ -44,7 +45,10 @@ def launch(kind: str, root: str | Path) -> int:
         that one line on stderr explains; 130 after a Ctrl+C before the first iteration, in a test, or a second one. All
         processes of a run end with the same, and one of them says why.
     """
-    registration.register_all()
+    try:
+        registration.register_all()
+    except UserError as error:
+        return print_error(error)
     registration.announce()
     pipeline = importlib.import_module(f'basicsr.{kind}')
     patches.apply(patches.AT_START)
@@ -182,9 +186,15 @@ class Run:
             self.command_line.archive(options['path']['results_root'])
 
     def copy_opt_file(self, file: str, folder: str) -> None:
-        """Put the final options of a training beside the copy of its option file."""
-        self.basicsr_functions['copy_opt_file'](file, folder)
+        """Put a copy of the option file into the folder of a training, and its final options beside it.
+
+        BasicSR's own function reads and writes the copy in the code page of the machine; the file is in UTF-8.
+        """
         if process_rank() == 0:
+            head = f'# GENERATE TIME: {time.asctime()}\n# CMD:\n# {" ".join(sys.argv)}\n\n'
+            text = Path(file).read_text(encoding='utf-8')
+            # An argument may hold bytes that are no characters of the code page.
+            Path(folder, Path(file).name).write_text(head + text, encoding='utf-8', errors='backslashreplace')
             self.command_line.archive(folder)
 
     def build_dataset(self, options: dict[str, Any]) -> Any:

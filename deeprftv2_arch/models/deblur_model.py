@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from deeprftv2_arch.checkpoints.io import plain_state, read_checkpoint
 from deeprftv2_arch.checkpoints.load import load_weights
 from deeprftv2_arch.checkpoints.training_start import training_start
+from deeprftv2_arch.config.network_options import window
 from deeprftv2_arch.config.schema import DeblurOptions, read_sections
 from deeprftv2_arch.config.stages import Stage, read_stages, stage_of
 from deeprftv2_arch.distributed.collect import gather_from_all
@@ -35,6 +36,7 @@ from deeprftv2_arch.models.progress import TrainingProgress
 from deeprftv2_arch.models.saving import CheckpointKeeper
 from deeprftv2_arch.models.tested_weights import weight_notices
 from deeprftv2_arch.models.validation_history import ValidationHistory
+from deeprftv2_arch.nn.windows import pad_to_multiple
 from deeprftv2_arch.utils.contracts import NetworkWithTestMode, StopRequest, returns_all_outputs
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.rng import preserve_rng_state, random_state, set_random_state
@@ -204,12 +206,21 @@ class DeblurModel(SRModel):
 
     @torch.no_grad()
     def test(self) -> None:
-        """Restore the batch that was fed."""
+        """Restore the batch that was fed; for a network with `window_size` the sides are padded, as in SwinIRModel."""
         net = self.tested_network
         was_training = net.training
         net.eval()
         try:
-            self.output = self.precision['val'].run(net, self.lq)
+            multiple = window(self.opt['network_g'])
+            padded = pad_to_multiple(self.lq, multiple)
+            output = self.precision['val'].run(net, padded)
+            height, width = (
+                full * side // padded_side
+                for full, side, padded_side in zip(
+                    output.shape[-2:], self.lq.shape[-2:], padded.shape[-2:], strict=True
+                )
+            )
+            self.output = output[..., :height, :width]
         finally:
             net.train(was_training)
 

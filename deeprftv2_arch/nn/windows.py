@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def check_windows(size: int, overlap: int | None = None) -> None:
@@ -15,6 +16,19 @@ def check_windows(size: int, overlap: int | None = None) -> None:
         raise ValueError(f'the window size must be at least 1 pixel, got {size}')
     if overlap is not None and not 0 <= overlap < size:
         raise ValueError(f'the window overlap must be in [0, {size}), the window size; got {overlap}')
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Continue (N, C, H, W) maps at the bottom and the right to sides that are multiples of a number of pixels.
+
+    Mirrored without the last pixel, as SwinIR's images are; an image too small for that repeats its last pixel.
+    """
+    height, width = x.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return x
+    mode = 'reflect' if bottom < height and right < width else 'replicate'
+    return F.pad(x, (0, right, 0, bottom), mode)
 
 
 def window_starts(length: int, size: int, overlap: int = 0) -> list[int]:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from deeprftv2_arch.analysis.complexity import measure
@@ -35,14 +37,38 @@ def test_the_command_prints_the_papers_figures_of_b() -> None:
     assert figures == ['30,117,560', '118.81', '4.12', '9.53']
 
 
+SWINIR = '{type: SwinIR, img_size: 8, embed_dim: 8, depths: [1], num_heads: [2], window_size: 4}'
+CHANNELS = 'num_in_ch: 1, num_out_ch: 1, num_channel: 4'
+ECBSR = f'{{type: ECBSR, {CHANNELS}, num_block: 1, with_idt: true, act_type: prelu, scale: 2}}'
+"""Networks that look into their tensors while they are built; the second one is of one channel."""
+
+
+@pytest.mark.parametrize(
+    'network',
+    [SWINIR, ECBSR, f'{{type: WithFKE, after: conv_after_body, network: {SWINIR}}}'],
+    ids=['SwinIR', 'ECBSR', 'WithFKE'],
+)
+def test_networks_that_look_into_their_tensors_are_run(tmp_path, capsys, network) -> None:
+    (tmp_path / 'x.yml').write_text(f'network_g: {network}\n')
+    main(['-opt', str(tmp_path / 'x.yml'), '--size', '8', '12'])
+    options = yaml.safe_load(network)
+    net = ARCH_REGISTRY.get(options.pop('type'))(**options)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    assert capsys.readouterr().out.splitlines()[1].split()[-1] == f'{parameters:,}'
+
+
 @pytest.mark.parametrize(
     ('network', 'says'),
-    [('', 'network_g.type: expected the name'), ('{type: DeepRFTv2, widht: 4}', "unexpected keyword argument 'widht'")],
+    [
+        ('', 'network_g.type: expected the name'),
+        ('{type: DeepRFTv2, widht: 4}', "unexpected keyword argument 'widht'"),
+        (SWINIR, 'network_g, 256 x 250 pixels: it cannot be built or run (RuntimeError: '),
+    ],
 )
 def test_a_network_that_cannot_be_built_is_told_in_one_line(tmp_path, capsys, network, says) -> None:
     file = tmp_path / 'x.yml'
     file.write_text(f'network_g: {network}\n')
-    assert exit_code(lambda: main(['-opt', str(file)])) == 2
+    assert exit_code(lambda: main(['-opt', str(file), '--size', '256', '250'])) == 2
     assert f'Error: {file}: network_g' in (said := capsys.readouterr().err)
     assert says in said
     assert said.count('\n') == 1

@@ -46,6 +46,7 @@ def test_all_patches_are_applied_where_they_are_needed():
             'stray_files',
             'last_iteration',
             'local_rank',
+            'wrapped_network',
             'resume',
             'batches',
         ),

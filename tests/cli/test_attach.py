@@ -8,7 +8,7 @@ from pathlib import Path
 import basicsr
 import pytest
 import yaml
-from processes import BASICSR_BUILDS, ROOT, python, stock_options
+from processes import BASICSR_BUILDS, ROOT, error_lines, python, stock_options
 
 from deeprftv2_arch.cli import attach as attaching
 from deeprftv2_arch.cli.attach import attach, detach
@@ -136,3 +136,31 @@ def test_it_says_which_basicsr_python_finds(checkout, monkeypatch, capsys):
     assert exit_code(attaching.main) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert f'finds {Path(basicsr.__file__).parent}, not this checkout' in last
+
+
+OWN_ATD = """from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+
+@ARCH_REGISTRY.register()
+class ATD(nn.Module):
+    pass
+"""
+
+
+def test_a_clash_of_names_is_told_in_one_line_and_can_be_detached(checkout):
+    own = checkout / 'basicsr' / 'archs' / 'my_atd_arch.py'
+    own.write_text(OWN_ATD)
+    attach(checkout)
+    path = [checkout, ROOT]
+    options = stock_options(checkout, checkout)
+    (checkout / 'options.yml').write_text(yaml.safe_dump(options))
+    trained = python('-m', 'deeprftv2_arch.train', '-opt', 'options.yml', folder=checkout, path=path)
+    assert trained.returncode == 2, trained.stderr
+    (line,) = error_lines(trained)
+    assert 'Two want to be ATD' in line
+    assert str(own) in line
+    assert str(ROOT / 'deeprftv2_arch' / 'archs' / 'atd_arch.py') in line
+    (checkout / 'basicsr' / '__init__.py').write_text('import a_library_that_is_missing\n')
+    detached = python('-m', 'deeprftv2_arch', 'attach', '.', '--detach', folder=checkout, path=path)
+    assert [line.split()[0] for line in detached.stdout.splitlines()] == ['removed'] * len(attaching.FILES)

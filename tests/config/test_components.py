@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import basicsr
 import pytest
+import torch
 import yaml
-from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from processes import ROOT, error_lines, python, stock_options
 
 from deeprftv2_arch.config import components
-from deeprftv2_arch.config.components import as_json, component_of, names_on_file, registered
+from deeprftv2_arch.config.components import as_json, component_of, names_on_file, refusal, registered
 from deeprftv2_arch.config.load import read_checked
 from deeprftv2_arch.config.options import fields, option, schemas, words
 from deeprftv2_arch.config.problems import OptionsError
@@ -117,6 +118,61 @@ def test_a_plugin_of_basicsr_passes_in_the_end(tmp_path):
     (tmp_path / 'run.yml').write_text(yaml.safe_dump(options))
     done = python('-m', 'deeprftv2_arch', 'options', 'run.yml', folder=tmp_path, path=[site, ROOT])
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, 'run.yml: nothing is wrong.'), done.stderr
+
+
+class Unbuildable(torch.nn.Module):
+    """A network whose constructor does with tensors what networks of others do, and what it is told."""
+
+    def __init__(self, failure: str = '', width: int = 4) -> None:
+        super().__init__()
+        self.rates = [rate.item() for rate in torch.linspace(0, 1, width)]
+        self.scale = torch.nn.Parameter(torch.FloatTensor(torch.rand(3)))
+        self.body = torch.nn.Conv2d(3, width, 3)
+        if failure:
+            raise {'OSError': OSError, 'KeyError': KeyError, 'RuntimeError': RuntimeError}[failure](
+                'no NVIDIA driver' if failure == 'RuntimeError' else 'no such thing'
+            )
+
+
+@pytest.fixture
+def refusal_of(monkeypatch):
+    """What `WithFKE` around that network says of its arguments."""
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, 'Unbuildable', Unbuildable)
+    with_fke = component_of(ARCH_REGISTRY.get('WithFKE'))
+    return lambda after='body', **network: refusal(
+        with_fke, {'network': {'type': 'Unbuildable', **network}, 'after': after}
+    )
+
+
+class TestNetworksOfOthers:
+    """What they do with tensors while they are built does not count, what it says of their arguments does."""
+
+    def test_a_network_that_looks_into_its_tensors_is_taken(self, refusal_of):
+        state = torch.get_rng_state()
+        assert refusal_of() == ''
+        assert torch.equal(torch.get_rng_state(), state)
+
+    @pytest.mark.parametrize('failure', ['OSError', 'RuntimeError'])
+    def test_what_this_machine_lacks_is_no_matter_of_the_arguments(self, refusal_of, failure):
+        assert refusal_of(failure=failure) == ''
+
+    def test_arguments_that_cannot_be_are_told(self, refusal_of):
+        assert refusal_of(failure='KeyError') == "it cannot be built or run (KeyError: 'no such thing')"
+        assert refusal_of(width=-1).startswith('it cannot be built or run (RuntimeError: ')
+        assert 'unexpected keyword argument' in refusal_of(widht=1)
+        assert "no part 'bdoy'" in refusal_of(after='bdoy')
+
+    @pytest.mark.parametrize(
+        ('network', 'after'),
+        [
+            ({'type': 'SwinIR', 'img_size': 8, 'embed_dim': 8, 'depths': [1], 'num_heads': [2]}, 'conv_after_body'),
+            ({'type': 'ECBSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_block': 1, 'num_channel': 4, 'with_idt': True,
+              'act_type': 'prelu', 'scale': 2}, 'backbone.1'),
+            ({'type': 'RIDNet', 'in_channels': 3, 'mid_channels': 4, 'out_channels': 3, 'num_block': 1}, 'body'),
+        ],
+    )  # fmt: skip
+    def test_networks_of_basicsr(self, network, after):
+        assert refusal(component_of(ARCH_REGISTRY.get('WithFKE')), {'network': network, 'after': after}) == ''
 
 
 NO_TORCH = """

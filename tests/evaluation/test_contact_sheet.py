@@ -29,3 +29,10 @@ def test_a_small_input_is_enlarged_and_small_images_stay_whole():
     assert picture.shape == (30, 2 * 36 + GAP, 3)
     assert np.array_equal(picture[:, :36], large)
     assert np.array_equal(picture[:, -36:], large)
+
+
+def test_images_of_one_channel_are_shown_in_gray():
+    gray = coordinates(10, 12)[..., 1]
+    picture = side_by_side([gray, gray])
+    assert picture.shape == (10, 2 * 12 + GAP, 3)
+    assert np.array_equal(picture[:, :12], np.stack([gray] * 3, axis=2))

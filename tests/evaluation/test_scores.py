@@ -10,7 +10,7 @@ import pytest
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from deeprftv2_arch.evaluation.scores import ImageScore, Scores, better, measure, needs_sharp, read_groups
+from deeprftv2_arch.evaluation.scores import ImageScore, Scores, better, measure, needs_ground_truth, read_groups
 from deeprftv2_arch.metrics.info import MetricWarning, metric_info
 from deeprftv2_arch.utils.errors import UserError
 
@@ -142,8 +142,8 @@ def test_images_that_are_too_small_are_a_mistake_of_the_user(metric, side):
 def test_metrics_without_reference_need_no_sharp_image():
     image = torch.rand(1, 3, 200, 220, generator=torch.Generator().manual_seed(0))
     niqe = {'type': 'calculate_niqe', 'crop_border': 0}
-    assert not needs_sharp(niqe)
-    assert needs_sharp({'type': 'calculate_psnr'})
+    assert not needs_ground_truth(niqe)
+    assert needs_ground_truth({'type': 'calculate_psnr'})
     values, _ = measure({'niqe': niqe}, image, None)
     assert values == measure({'niqe': niqe}, image, image)[0]
     assert math.isfinite(values['niqe'])

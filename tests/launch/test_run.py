@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ import training_processes
 import yaml
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import logger as basicsr_logger
-from processes import stock_options
+from processes import python, stock_options
 from rights import obey_rights, skip_unless_rights_are_obeyed
 
 from deeprftv2_arch.launch.error_messages import user_message
@@ -360,3 +362,23 @@ def test_a_name_with_debug_and_no_validation(train, options):
     options |= {'name': 'debug_x', 'val': None}
     del options['datasets']['val']
     assert train(options).code == 0
+
+
+@pytest.mark.skipif(shutil.which('localedef') is None, reason='localedef, which makes locales, is not installed')
+def test_a_machine_whose_code_page_is_not_utf_8(options, tmp_path):
+    """Names that the code page has, and a comment that it has no characters for."""
+    made = tmp_path / 'locales' / 'zh_CN.GBK'
+    made.parent.mkdir()
+    subprocess.run(['localedef', '-i', 'zh_CN', '-f', 'GBK', made], capture_output=True, check=False)
+    if not made.exists():
+        pytest.skip('localedef has no sources of the locale zh_CN.GBK')
+    options['name'] = '训练'
+    text = f'# \U0001f600 设置\n{yaml.safe_dump(options, allow_unicode=True)}'
+    (tmp_path / 'run.yml').write_text(text, encoding='utf-8')
+    locale = {'LOCPATH': str(made.parent), 'LC_ALL': 'zh_CN.GBK', 'PYTHONIOENCODING': 'utf-8'}
+    command = ('-X', 'utf8=0', '-m', 'deeprftv2_arch.train', '-opt', 'run.yml')
+    trained = python(*command, folder=tmp_path, **locale)
+    assert trained.returncode == 0, trained.stderr
+    experiment = tmp_path / 'experiments' / os.fsdecode('训练'.encode('gbk'))
+    assert (experiment / 'run.yml').read_text(encoding='utf-8').endswith(text)
+    assert yaml.safe_load((experiment / 'resolved_options.yml').read_text(encoding='utf-8'))['name'] == '训练'

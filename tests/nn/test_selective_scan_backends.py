@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.kernels import threads
 from deeprftv2_arch.nn.selective_scan import mamba, reference, selective_scan
 
@@ -41,6 +42,7 @@ def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[s
 
 THREADS = """
 import os, threading, torch
+from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.kernels import threads
 from deeprftv2_arch.nn.selective_scan import selective_scan
 
@@ -266,3 +268,26 @@ def test_mamba_ssm_without_its_kernel_is_not_taken(monkeypatch: pytest.MonkeyPat
         assert 'without its kernel' in mamba.unusable_reason(torch.device('cuda'), torch.float32)
     finally:
         mamba._interface.cache_clear()
+
+
+@pytest.mark.parametrize('forced', ['', 'numba'])
+@pytest.mark.parametrize('grad', [True, False])
+def test_a_trace_computes_what_it_was_made_from(forced: str, grad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('DEEPRFTV2_SCAN', forced)
+    inputs, others = make_inputs(2, 20, 8), [x * 0.5 for x in make_inputs(2, 20, 8)]
+    if grad:
+        inputs = [x.requires_grad_() for x in inputs]
+    with torch.set_grad_enabled(grad):
+        traced = torch.jit.trace(selective_scan, inputs, check_trace=False)
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        for arguments in (inputs, others):
+            torch.testing.assert_close(traced(*arguments), reference.scan(*arguments), rtol=1e-4, atol=1e-5)
+
+
+def test_a_trace_of_an_estimator_computes_what_it_was_made_from() -> None:
+    net = FourierKernelEstimator(8, image_channels=None, window=8, overlap=2).eval().requires_grad_(False)
+    feature = torch.rand(1, 8, 12, 10)
+    traced = torch.jit.trace(lambda x: net(x).feature, feature, check_trace=False)
+    with torch.no_grad(), torch.jit.optimized_execution(False):
+        for x in (feature, 1 - feature):
+            torch.testing.assert_close(traced(x), net(x).feature)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deeprftv2_arch.nn.windows import Windows, window_starts
+from deeprftv2_arch.nn.windows import Windows, pad_to_multiple, window_starts
 
 SIZES = [(8, 8), (8, 9), (9, 30), (16, 17), (23, 8), (31, 40), (3, 50)]
 
@@ -59,3 +59,14 @@ def test_gradients_pass_through() -> None:
 def test_windows_that_cannot_be_are_refused(size: int, overlap: int | None) -> None:
     with pytest.raises(ValueError, match='window'):
         Windows(size, overlap)
+
+
+@pytest.mark.parametrize(('height', 'width'), [(8, 12), (9, 14), (2, 1)])
+def test_sides_become_multiples_and_the_image_stays(height, width):
+    x = torch.rand(1, 3, height, width)
+    padded = pad_to_multiple(x, 4)
+    assert padded.shape[-2] % 4 == padded.shape[-1] % 4 == 0
+    assert padded.shape[-2] - height < 4
+    assert torch.equal(padded[..., :height, :width], x)
+    if height == 9:
+        assert torch.equal(padded[..., 9, :width], x[..., 7, :])  # mirrored

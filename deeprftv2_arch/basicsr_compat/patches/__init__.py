@@ -14,6 +14,7 @@ from deeprftv2_arch.basicsr_compat.patches.components import (
     patch_optimizers,
     patch_prefetch,
     patch_stray_files,
+    patch_wrapped_network,
 )
 from deeprftv2_arch.basicsr_compat.patches.distributed import patch_ddp_on_cpu, patch_init_dist
 from deeprftv2_arch.basicsr_compat.patches.imports import patch_distutils, patch_functional_tensor
@@ -38,6 +39,7 @@ WITH_MODELS = (
     patch_stray_files,
     patch_last_iteration,
     patch_local_rank,
+    patch_wrapped_network,
 )
 AT_START = (patch_resume, patch_batches)
 

@@ -10,6 +10,7 @@ import cv2
 import torch
 
 from deeprftv2_arch.basicsr_compat.patches.patching import base_model, module, replace, source_has, source_lacks
+from deeprftv2_arch.config.network_options import unwrap
 from deeprftv2_arch.config.schema import OPTIMIZERS
 from deeprftv2_arch.utils.errors import UserError
 
@@ -117,5 +118,21 @@ def patch_local_rank() -> bool:
         sys.argv[1:] = [re.sub('^--local-rank(?==|$)', '--local_rank', argument) for argument in sys.argv[1:]]
         return parse_options.original(root_path, is_train)
 
+    replace(options, 'parse_options', parse_options)
+    return True
+
+
+def patch_wrapped_network() -> bool:
+    """Let model classes find the arguments of a network that `WithFKE` wraps where they look, in `network_g` itself."""
+    options = module('utils.options')
+    if getattr(options.parse_options, 'unwraps', False):
+        return False
+
+    def parse_options(root_path, is_train=True):
+        parsed, arguments = parse_options.original(root_path, is_train)
+        unwrap(parsed)
+        return parsed, arguments
+
+    parse_options.unwraps = True
     replace(options, 'parse_options', parse_options)
     return True

@@ -114,6 +114,15 @@ def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
             raise ValueError(f'selective_scan: {name} must be real floating point, but is {tensor.dtype}')
 
 
+def _kernels_may_read(inputs: tuple[Tensor, ...]) -> bool:
+    """Tell whether the inputs have memory that a kernel may read, and whether what it writes is all that is asked for.
+
+    Fake tensors and other subclasses have no memory. A trace keeps nothing of a kernel but the empty tensor that it
+    writes to.
+    """
+    return all(type(x) in (Tensor, Parameter) for x in inputs) and not torch.jit.is_tracing()
+
+
 # The backends are compiled already, and read the memory of their arguments.
 @torch.compiler.disable
 def selective_scan(
@@ -148,7 +157,8 @@ def selective_scan(
         delta_bias: Bias of the step sizes (D,).
         backend: 'numba', 'wide', 'mamba_ssm', 'triton' or 'reference'. Default: the environment variable
             DEEPRFTV2_SCAN, else the fastest that can run here: `numba` on the CPU, `mamba_ssm` or `triton` on CUDA,
-            `wide` everywhere else and in float64.
+            `wide` everywhere else and in float64. While `torch.jit.trace` records it is always `wide`,
+            which is made of torch's own operations.
 
     Returns:
         y (B, L, D), in u's dtype.
@@ -164,10 +174,7 @@ def selective_scan(
     if u.is_meta:
         return torch.empty_like(u)  # shapes only: nothing to compute step by step
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
-    if all(type(x) in (Tensor, Parameter) for x in inputs):
-        name = _choose(backend, u.device, dtype)
-    else:
-        name = 'wide'  # fake tensors and other subclasses have no memory that a kernel could read
+    name = _choose(backend, u.device, dtype) if _kernels_may_read(inputs) else 'wide'
     _announce(name, 'selective scan: %s on %s', name, u.device.type)
     with without_autocast(u.device):
         return _module(name).scan(*(x.to(dtype) for x in inputs)).to(u.dtype)
