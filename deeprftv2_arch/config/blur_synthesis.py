@@ -8,19 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from deeprftv2_arch.config.options import (
-    Folder,
-    Natural,
-    NonNegative,
-    Options,
-    Positive,
-    Size,
-    as_yaml,
-    detail,
-    fields,
-    option,
-)
+from deeprftv2_arch.config.options import Options, detail, fields, option
 from deeprftv2_arch.config.schema import DatasetOptions
+from deeprftv2_arch.config.value_types import Folder, Natural, NonNegative, Positive, Size, as_yaml
 
 
 def _pair(value: object) -> object:

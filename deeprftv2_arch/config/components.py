@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import create_model
 
-from deeprftv2_arch.config.options import Finite, Options, Share, option  # noqa: F401 # kinds of `NUMBERS`
+from deeprftv2_arch.config.options import Options, option  # kinds of `NUMBERS`
 from deeprftv2_arch.config.schema import OPTIMIZERS, DatasetOptions
 from deeprftv2_arch.utils.errors import UserError
 

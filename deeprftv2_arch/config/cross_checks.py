@@ -11,7 +11,7 @@ from typing import Any
 
 from deeprftv2_arch.config.blur_synthesis import SynthesizedBlurOptions
 from deeprftv2_arch.config.checker import Checker, losses
-from deeprftv2_arch.config.options import MISSING_DATA, Options, template_mistake
+from deeprftv2_arch.config.options import Options
 from deeprftv2_arch.config.problems import KeyPath
 from deeprftv2_arch.config.schema import (
     DatasetOptions,
@@ -21,6 +21,7 @@ from deeprftv2_arch.config.schema import (
     PairedSROptions,
 )
 from deeprftv2_arch.config.stages import stage_mistakes
+from deeprftv2_arch.config.value_types import MISSING_DATA, template_mistake
 from deeprftv2_arch.distributed.env import count_processes
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.paths import expand

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from deeprftv2_arch.config.components import Catalogue, Component
-from deeprftv2_arch.config.options import Options, as_yaml, detail, fields, nested, schemas, words
+from deeprftv2_arch.config.options import Options, detail, fields, nested, schemas, words
 from deeprftv2_arch.config.schema import CosineOptions, DatasetOptions, DeblurOptions, MetricOptions
+from deeprftv2_arch.config.value_types import as_yaml
 
 INTRODUCTION = Path(__file__).with_name('introduction.md')
 """The head of the page."""

@@ -12,7 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from deeprftv2_arch.config.options import (
+from deeprftv2_arch.config.options import Options, nested, option
+from deeprftv2_arch.config.protocols import PROTOCOLS
+from deeprftv2_arch.config.value_types import (
     File,
     Finite,
     Folder,
@@ -21,15 +23,11 @@ from deeprftv2_arch.config.options import (
     Keys,
     Natural,
     NonNegative,
-    Options,
     Positive,
     Size,
     Template,
     Text,
-    nested,
-    option,
 )
-from deeprftv2_arch.config.protocols import PROTOCOLS
 from deeprftv2_arch.utils.suggest import nearest
 
 OPTIMIZERS = ('Adam', 'AdamW', 'Adamax', 'SGD', 'ASGD', 'RMSprop', 'Rprop')

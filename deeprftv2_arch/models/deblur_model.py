@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -36,7 +37,7 @@ from deeprftv2_arch.models.progress import TrainingProgress
 from deeprftv2_arch.models.saving import CheckpointKeeper
 from deeprftv2_arch.models.tested_weights import weight_notices
 from deeprftv2_arch.models.validation_history import ValidationHistory
-from deeprftv2_arch.nn.windows import pad_to_multiple
+from deeprftv2_arch.nn.windows import run_padded
 from deeprftv2_arch.utils.contracts import NetworkWithTestMode, StopRequest, returns_all_outputs
 from deeprftv2_arch.utils.errors import UserError
 from deeprftv2_arch.utils.rng import preserve_rng_state, random_state, set_random_state
@@ -211,16 +212,8 @@ class DeblurModel(SRModel):
         was_training = net.training
         net.eval()
         try:
-            multiple = window(self.opt['network_g'])
-            padded = pad_to_multiple(self.lq, multiple)
-            output = self.precision['val'].run(net, padded)
-            height, width = (
-                full * side // padded_side
-                for full, side, padded_side in zip(
-                    output.shape[-2:], self.lq.shape[-2:], padded.shape[-2:], strict=True
-                )
-            )
-            self.output = output[..., :height, :width]
+            run = partial(self.precision['val'].run, net)
+            self.output = run_padded(run, self.lq, window(self.opt['network_g']))
         finally:
             net.train(was_training)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,19 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
         return x
     mode = 'reflect' if bottom < height and right < width else 'replicate'
     return F.pad(x, (0, right, 0, bottom), mode)
+
+
+def run_padded(run: Callable[[Tensor], Tensor], x: Tensor, multiple: int) -> Tensor:
+    """Run a network that wants multiples of a number of pixels on images (N, C, H, W) of any size.
+
+    Returns:
+        Its output without what became of the padding: (N, C, H * scale, W * scale).
+    """
+    padded = pad_to_multiple(x, multiple)
+    output = run(padded)
+    height = output.shape[-2] * x.shape[-2] // padded.shape[-2]
+    width = output.shape[-1] * x.shape[-1] // padded.shape[-1]
+    return output[..., :height, :width]
 
 
 def window_starts(length: int, size: int, overlap: int = 0) -> list[int]:
