@@ -53,27 +53,8 @@ class DeblurModel(SRModel):
     A network whose ``forward`` takes ``return_all`` is asked for all its outputs, one list per scale, and every one is
     supervised. Any other network is supervised on its one output at full resolution.
 
-    Sections of the option file that are read beyond those of BasicSR's ``SRModel``:
-
-    * ``train.pixel_opt``, ``train.fft_opt``, ``train.perceptual_opt``: losses, at least one.
-    * ``train.optim_g``: one of the optimizers of BasicSR's master. AdamW, the default, starts
-      from the released lr 1e-3, betas (0.9, 0.9) and weight decay 1e-3.
-    * ``train.scheduler``: ``CosineAnnealingLR`` (default) with ``T_max`` (default ``total_iter``) and ``eta_min``
-      (default 1e-7), stepped every iteration; or a scheduler of BasicSR.
-    * ``train.grad_clip``: largest 2-norm of the whole gradient, default 0.01; 0 for none.
-    * ``train.amp``, ``train.tf32``, ``train.channels_last``, ``train.compile``, and the same under ``val``: see
-      :class:`~deeprftv2_arch.models.precision.Precision`.
-    * ``train.ema_decay``: decay of a running mean of the weights, default 0 for none.
-    * ``train.stages``: crops and batches of a progressive training, see
-      :func:`~deeprftv2_arch.config.stages.read_stages`; or ``train.accumulate``: micro batches of one
-      step, default 1. Iterations are steps of the optimizer.
-    * ``train.max_bad_steps``: how many steps in a row may be skipped because the loss or its gradient is not finite,
-      default 10.
-    * ``path.strict_load_except_g``: parts of the network, by name, that ``path.pretrain_network_g`` is not loaded into.
-    * ``logger.pbar``: progress bar over the training; by default where stderr is a terminal.
-    * ``logger.keep_checkpoints``: see :class:`~deeprftv2_arch.models.saving.CheckpointKeeper`.
-    * ``val.best``, ``val.patience``: see :class:`~deeprftv2_arch.models.validation_history.ValidationHistory`.
-    * ``protocol`` and ``groups`` of a data set: see :class:`~deeprftv2_arch.evaluation.evaluator.Evaluator`.
+    ``Options`` declares the keys of the option file that are read, with their defaults (``docs/options.md``); optimizer
+    and schedule start from the released values.
 
     Attributes:
         stop_request: What may ask a validation to be given up; the launchers put theirs here.
