@@ -147,8 +147,9 @@ class FDIKP(nn.Module):
 
     def _restore(self, images: list[Tensor]) -> list[list[Tensor]]:
         """Restore every scale of a pyramid, coarse to fine; the outputs are in the pyramid's order."""
-        outputs = []
-        restored, state = images[-1], None
+        outputs: list[list[Tensor]] = []
+        restored = images[-1]
+        state: State | None = None
         for image in reversed(images):
             previous = enlarged(restored, *image.shape[-2:])
             deconvolved, restored, state = self._restore_scale(image, previous, state if self.recurrent else None)

@@ -191,9 +191,9 @@ class DualBranchInverseKernels(nn.Module):
         check_inverse_kernels(num_kernels, kernel_size, spectrum_tile, spectral_channels, branches)
         super().__init__()
         self.kernel_size = kernel_size
-        self.spatial = None
-        self.frequency = None
-        self.gate = None
+        self.spatial: SpatialBranch | None = None
+        self.frequency: FrequencyBranch | None = None
+        self.gate: nn.Linear | None = None
         if branches != 'frequency':
             self.spatial = SpatialBranch(channels, num_kernels, kernel_size)
         if branches != 'spatial':
@@ -209,13 +209,15 @@ class DualBranchInverseKernels(nn.Module):
             self.gate = nn.Linear(2 * channels, num_kernels)
 
     def forward(self, feature: Tensor) -> Tensor:
-        if self.spatial is None:
-            change = self.frequency(feature)
-        else:
+        if self.spatial is not None:
             code, change = self.spatial(feature)
-            if self.frequency is not None:
+        if self.frequency is not None:
+            from_spectrum = self.frequency(feature)
+            if self.gate is None:
+                change = from_spectrum
+            else:
                 share = torch.sigmoid(at_least_float32(self.gate(code)))[..., None, None]
-                change = torch.lerp(change, self.frequency(feature), share)
+                change = torch.lerp(change, from_spectrum, share)
         change = change - change.mean((-2, -1), keepdim=True)
         pulse = torch.zeros_like(change[0, 0])
         pulse[self.kernel_size // 2, self.kernel_size // 2] = 1
