@@ -136,6 +136,8 @@ class Checker:
         self, section: type[Options], part: Any, path: KeyPath, *, reader: str = '', run: str = ''
     ) -> None:
         run = run or ('train' if self.is_train else 'test')
+        for place in (path, *((*path, name) for name in fields(section))):
+            self.allowed.pop(place, None)  # unknown to a section around it, or to another one of the same part
         for place, message in problems(section, part, path, reader=reader, run=run, allowed=self.allowed):
             self.report(place, message)
 

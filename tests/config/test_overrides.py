@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import error_lines, python
+from processes import error_lines, python, stock_options
 
 from deeprftv2_arch.config.load import read_checked
 from deeprftv2_arch.config.overrides import force_values, set_values
@@ -128,6 +128,23 @@ def test_an_unknown_key_of_a_foreign_data_set(write_pairs, training_options, tmp
     assert read_checked(file, is_train=True, settings=['datasets.val.colour=x']).options['datasets']['val']
     with pytest.raises(UserError, match=r"datasets\.val\.color: .* no such key \(did you mean 'colour'\?\)\.$"):
         read_checked(file, is_train=True, settings=['datasets.val.color=x'])
+
+
+def test_new_arguments_of_what_a_foreign_model_names_are_known(tmp_path):
+    """Losses, optimizers, schedules and metrics have signatures, also where we do not know what the model reads."""
+    file = tmp_path / 'run.yml'
+    file.write_text(yaml.safe_dump(stock_options(tmp_path, tmp_path)))
+    settings = [
+        'train.optim_g.weight_decay=0.1',
+        'train.pixel_opt.loss_weight=2.0',
+        'train.scheduler.restarts=[0]',
+        'val.metrics.psnr.test_y_channel=true',
+        'network_g.num_block=2',
+    ]
+    for early in (False, True):
+        assert read_checked(file, is_train=True, settings=settings, early=early).options['network_g']['num_block'] == 2
+    with pytest.raises(UserError, match=r'train\.colour: the option file has no such key\.$'):
+        read_checked(file, is_train=True, settings=['train.colour=x'])
 
 
 def test_a_run_keeps_its_final_options(write_pairs, training_options, tmp_path):
