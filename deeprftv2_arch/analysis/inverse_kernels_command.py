@@ -118,7 +118,8 @@ def compare(setting: Setting, *, seeds: int, images: int) -> tuple[list[Measured
         What was measured, and the probes of the first seed by their branches.
     """
     sharp = sharp_textures(images, 96, torch.Generator().manual_seed(1_000_000))
-    measured, probes = [], {}
+    measured: list[Measured] = []
+    probes: dict[str, InverseKernelProbe] = {}
     for seed in range(seeds):
         for branches in BRANCHES:
             torch.manual_seed(seed)

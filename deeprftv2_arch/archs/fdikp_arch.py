@@ -138,10 +138,10 @@ class FDIKP(nn.Module):
         height, width = x.shape[-2:]
         padded = mirror_pad(x, self.size_multiple).contiguous(memory_format=torch.channels_last)
         images = image_pyramid(padded, self.num_scales)
-        outputs = self._restore(images) if self.training else self._evaluate(images, return_all)
+        whole = self._restore(images) if self.training else self._evaluate(images, return_all)
         outputs = tuple(
             [image[..., : max(height >> scale, 1), : max(width >> scale, 1)].contiguous() for image in scale_outputs]
-            for scale, scale_outputs in enumerate(outputs)
+            for scale, scale_outputs in enumerate(whole)
         )
         return outputs if return_all else outputs[0][-1]
 

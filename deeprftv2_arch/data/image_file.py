@@ -135,7 +135,8 @@ def _is_transparent(data: bytes, name: str) -> bool:
     # OpenCV passes over the alpha channel of grey images in TIFF, and over the key of grey ones in PNG.
     if header.mode not in ('L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBa'):
         return True
-    return header.convert('RGBA').getchannel('A').getextrema()[0] < 255
+    alpha = np.asarray(header.convert('RGBA').getchannel('A'))
+    return int(alpha.min()) < 255
 
 
 def _png_has_alpha(data: bytes) -> bool:

@@ -133,6 +133,6 @@ def patch_wrapped_network() -> bool:
         unwrap(parsed)
         return parsed, arguments
 
-    parse_options.unwraps = True
+    parse_options.unwraps = True  # type: ignore[attr-defined]
     replace(options, 'parse_options', parse_options)
     return True

@@ -19,7 +19,7 @@ from deeprftv2_arch.nn.pointwise import PointwiseConv2d
 from deeprftv2_arch.nn.precision import at_least_float32
 
 Branches = Literal['both', 'spatial', 'frequency']
-BRANCHES = ('both', 'spatial', 'frequency')
+BRANCHES: tuple[Branches, ...] = ('both', 'spatial', 'frequency')
 
 # The gain of a frequency stays within [1/10, 10]. A Wiener filter with a noise floor of 0.01 has gains up to 5.
 LARGEST_GAIN = 10.0
@@ -64,11 +64,10 @@ class SpatialBranch(nn.Module):
             NAFBlock(wide),
             NAFBlock(wide),
         )
-        self.taps = nn.Sequential(
-            nn.Linear(wide, 2 * wide), nn.GELU(), nn.Linear(2 * wide, num_kernels * kernel_size**2)
-        )
-        nn.init.zeros_(self.taps[-1].weight)
-        nn.init.zeros_(self.taps[-1].bias)
+        last = nn.Linear(2 * wide, num_kernels * kernel_size**2)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.taps = nn.Sequential(nn.Linear(wide, 2 * wide), nn.GELU(), last)
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         code = self.encode(feature).mean((-2, -1))
@@ -126,8 +125,8 @@ class FrequencyBranch(nn.Module):
         self.entry = nn.Conv2d(spectral_channels + 2, head_channels, 3)
         self.blocks = nn.Sequential(SpectralBlock(head_channels), SpectralBlock(head_channels))
         self.exit = PointwiseConv2d(head_channels, num_kernels)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        for last in self.exit.parameters():
+            nn.init.zeros_(last)
 
     def gains(self, feature: Tensor) -> Tensor:
         """The gain of every frequency, 1 for DC: (N, C, H, W) -> (N, M, T, T // 2 + 1)."""

@@ -142,7 +142,7 @@ class DualDomainScaleRecurrence(nn.Module):
         self.weigh_feature = nn.Conv2d(channels, 2 * stack_size, 3, padding=1)
         self.add_stack = PointwiseConv2d(stacked, image_channels, bias=False)
         self.add_feature = nn.Conv2d(channels + state_channels, image_channels, 3, padding=1)
-        for last in (self.add_stack.weight, self.add_feature.weight, self.add_feature.bias):
+        for last in (*self.add_stack.parameters(), *self.add_feature.parameters()):
             nn.init.zeros_(last)
 
     def forward(
