@@ -1,4 +1,4 @@
-"""The kernels that a Fourier kernel estimator predicts, as pictures (paper figure 6 (f) and (i))."""
+"""The kernels that a Fourier kernel estimator predicts, as pictures (paper figures 6 and 7)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,24 @@ def spatial_kernels(spectrum: Tensor) -> Tensor:
         (..., H, W), real; the place of no shift is at (H // 2, W // 2).
     """
     return torch.fft.fftshift(torch.fft.irfft2(spectrum), dim=(-2, -1))
+
+
+def central(picture: Tensor, size: int) -> Tensor:
+    """Cut out the middle of maps: (..., H, W) -> (..., size, size), the place of no shift at (size // 2, size // 2).
+
+    Raises:
+        ValueError: The maps are smaller.
+    """
+    height, width = picture.shape[-2:]
+    if size > min(height, width):
+        raise ValueError(f'the middle {size} x {size} of a map of {height} x {width} does not exist')
+    top, left = height // 2 - size // 2, width // 2 - size // 2
+    return picture[..., top : top + size, left : left + size]
+
+
+def log_spectrum(picture: Tensor) -> Tensor:
+    """Return ``log(|F(picture)| + 1e-7)`` with the zero frequency in the middle, (..., H, W) -> (..., H, W)."""
+    return torch.log(torch.fft.fftshift(torch.fft.fft2(picture), dim=(-2, -1)).abs() + 1e-7)
 
 
 def kernel_picture(kernels: Tensor, common: Tensor | None = None) -> Tensor:

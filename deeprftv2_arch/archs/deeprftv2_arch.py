@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -11,123 +11,25 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.archs.column import IMAGE_KINDS, Column, ScaleUNet, fke_map
+from deeprftv2_arch.archs.limits import check_layout, check_levels, check_shape, default_overlap, scaled_windows
 from deeprftv2_arch.nn.column_state import ColumnState, LastOutputState, MapKey, MapKind
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
+from deeprftv2_arch.nn.fke_design import EstimatorDesign
 from deeprftv2_arch.nn.memory import SMALLEST_TILE, largest_that_fits
 from deeprftv2_arch.nn.modules import TypedModuleList
-from deeprftv2_arch.nn.pooling import check_pooling
 from deeprftv2_arch.nn.precision import require_float32
 from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.reversible import run_reversible
-from deeprftv2_arch.nn.stack import BlockStack, pooling_window
+from deeprftv2_arch.nn.stack import BlockStack
 from deeprftv2_arch.nn.unet import LatentFusion, SubDecoder, SubEncoder
-from deeprftv2_arch.nn.windows import Windows, check_windows, default_overlap, scaled_windows
+from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
 # Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width:
 # benchmarks/large_images.py prints 17 for B; more, as local pooling computes in float64.
 PEAK_MAPS = 24
-
-
-class ScaleUNet(nn.Module):
-    """What one column has at one scale.
-
-    Args:
-        encoder: The sub-encoder.
-        fusion: Brings what the coarser scale hands on into the latent; None at the coarsest scale.
-        decoder: The sub-decoder.
-        head: 3x3 convolution of the decoded map to the first image.
-        fke: The estimator, which makes the second image; None for none.
-    """
-
-    def __init__(
-        self,
-        *,
-        encoder: SubEncoder,
-        fusion: LatentFusion | None,
-        decoder: SubDecoder,
-        head: nn.Conv2d,
-        fke: FourierKernelEstimator | None,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.fusion = fusion
-        self.decoder = decoder
-        self.head = head
-        self.fke = fke
-
-    @property
-    def handed_on(self) -> MapKind:
-        """The map that goes to the next column and to the finer scale."""
-        return MapKind.DECODED if self.fke is None else MapKind.DEBLURRED
-
-    @property
-    def tails(self) -> list[nn.Conv2d]:
-        """The last convolutions of all outputs."""
-        tails = [self.head]
-        if self.fke is not None and self.fke.tail is not None:
-            tails.append(self.fke.tail)
-        return tails
-
-    def encode(self, state: ColumnState, scale: int) -> None:
-        """Update the encoded maps from the image."""
-        self.encoder.update(state, scale, self.handed_on)
-
-    def decode(self, state: ColumnState, scale: int) -> None:
-        """Fuse the coarser scale into the latent, decode, and output one or two images."""
-        decoded, image = MapKey(scale, MapKind.DECODED), MapKey(scale, MapKind.IMAGE)
-        if self.fusion is not None:
-            latent = MapKey(scale, MapKind.ENCODED, len(self.encoder.levels) - 1)
-            state.replace(latent, self.fusion, MapKey(scale + 1, self.handed_on), latent)
-        self.decoder.update(state, scale)
-        state.output(self.head, decoded, image)
-        if self.fke is not None:
-            self.fke.update(state, scale)
-
-
-class Column(nn.Module):
-    """One decoupled multi-scale UNet. ``unets`` holds the scales, full resolution first."""
-
-    def __init__(self, unets: Iterable[ScaleUNet]) -> None:
-        super().__init__()
-        self.unets: TypedModuleList[ScaleUNet] = TypedModuleList(unets)
-
-    def update(self, state: ColumnState) -> None:
-        """Encode from fine to coarse, then decode from coarse to fine."""
-        scales = list(enumerate(self.unets))
-        for scale, unet in scales:
-            unet.encode(state, scale)
-        for scale, unet in reversed(scales):
-            unet.decode(state, scale)
-
-
-def _check_shape(num_blocks: Sequence[int], block_types: Sequence[Sequence[str]], **positive: int) -> None:
-    """Raise ValueError for numbers of levels, scales, blocks and channels that make no network."""
-    levels = len(num_blocks)
-    if levels < 2:
-        raise ValueError(f'num_blocks needs at least two levels, got {list(num_blocks)}')
-    if not block_types or any(len(types) != levels for types in block_types):
-        raise ValueError(
-            f'block_types needs one list per scale with one name per level; num_blocks has {levels} levels, got '
-            f'{[list(types) for types in block_types]}'
-        )
-    if min(positive.values()) < 1 or min(num_blocks) < 0:
-        *names, last = positive
-        raise ValueError(
-            f'{", ".join(names)} and {last} must be at least 1 and num_blocks not negative, got '
-            f'{", ".join(map(str, positive.values()))} and {list(num_blocks)}'
-        )
-
-
-def _check_levels(block_types: Sequence[Sequence[str]], train_size: int | None, scan_window: int | None) -> None:
-    """Raise ValueError for block types, or for sizes that are too small at some level."""
-    for scale, types in enumerate(block_types):
-        for level, kind in enumerate(types):
-            factor = 2 ** (scale + level)
-            check_pooling(pooling_window(kind, None if train_size is None else train_size / factor))
-            if scan_window is not None:
-                check_windows(scan_window // factor)
 
 
 def _shrink(pixels: int | None, factor: int) -> int | None:
@@ -144,6 +46,8 @@ class DeepRFTv2(nn.Module):
         num_blocks: Blocks of each level, fine to coarse; encoder and decoder have the same.
         block_types: One list per scale, full resolution first, with one name per level: ``naf``, ``nafevs``,
             ``localnaf``, ``localnafevs``. DeepRFTv2-S has ``naf`` everywhere.
+        layout: ``dms``, decoupled scales: a UNet for each list of ``block_types``. ``mimo``: one UNet that takes in and
+            gives out an image at every level (table 6, row 2); it has one list.
         num_columns: UNets in a row ("num" of the paper's table 6).
         reversible: Recompute in backward instead of storing; same results, less memory, about a third more time.
         fke: Whether the columns end in Fourier kernel estimators.
@@ -153,6 +57,15 @@ class DeepRFTv2(nn.Module):
         fke_window: Windows of the estimators at full resolution in pixels, where the image is larger; None for none.
             Hard windows in training, blended ones in evaluation mode.
         fke_overlap: Pixels shared by neighbouring estimator windows at full resolution.
+        fke_block: Block of the estimators' levels: ``vs``, ``naf`` or ``res`` (table 6).
+        fke_depths: Blocks of each of the four levels of an estimator.
+        fke_domain: Where the kernel is predicted: on the half spectrum or in the image plane (table 7).
+        fke_activation: Whether the ``res`` block has its ReLU (table 7).
+        fke_input: What the kernel is estimated from: the decoder's last feature, the encoder's first, the first
+            restored image, or the blurred image (table 7).
+        fke_target: What is convolved with it; None for the same. The result is fused with the decoder's feature.
+        fke_operation: Multiply the spectra of feature and kernel, or add them (table 7).
+        fke_skip: Whether an estimator's levels are fused with those of the column before ("Skip" of table 7).
         tile: In evaluation mode, run larger images in blended tiles of this many pixels; None for the whole image,
             ``auto`` for the largest tiles that fit in memory.
         tile_overlap: Pixels shared by neighbouring tiles; None for a quarter of the tile.
@@ -174,6 +87,7 @@ class DeepRFTv2(nn.Module):
         width: int = 48,
         num_blocks: Sequence[int] = (1, 4, 8),
         block_types: Sequence[Sequence[str]] = (('naf', 'nafevs', 'nafevs'), ('naf', 'naf', 'naf')),
+        layout: Literal['dms', 'mimo'] = 'dms',
         num_columns: int = 2,
         reversible: bool = True,
         fke: bool = True,
@@ -181,18 +95,40 @@ class DeepRFTv2(nn.Module):
         scan_window: int | None = None,
         fke_window: int | None = None,
         fke_overlap: int = 0,
+        fke_block: Literal['vs', 'naf', 'res'] = 'vs',
+        fke_depths: Sequence[int] = (1, 1, 1, 1),
+        fke_domain: Literal['fourier', 'spatial'] = 'fourier',
+        fke_activation: bool = True,
+        fke_input: Literal['decoder', 'encoder', 'restored', 'image'] = 'decoder',
+        fke_target: Literal['decoder', 'encoder', 'restored', 'image'] | None = None,
+        fke_operation: Literal['multiply', 'add'] = 'multiply',
+        fke_skip: bool = True,
         tile: int | Literal['auto'] | None = None,
         tile_overlap: int | None = None,
         zero_init_tails: bool = False,
     ) -> None:
         levels, scales = len(num_blocks), len(block_types)
-        _check_shape(num_blocks, block_types, num_columns=num_columns, width=width, in_channels=in_channels)
+        check_shape(num_blocks, block_types, num_columns=num_columns, width=width, in_channels=in_channels)
+        check_layout(layout, scales)
+        size_multiple = 2 ** (levels + scales - 2)
         if fke_window is not None:
-            scaled_windows('fke_window', fke_window, fke_overlap, levels, scales)
-        _check_levels(block_types, train_size, scan_window)
+            scaled_windows('fke_window', fke_window, fke_overlap, size_multiple, scales)
+        check_levels(block_types, train_size, scan_window)
+        design = EstimatorDesign(
+            block=fke_block,
+            depths=tuple(fke_depths),
+            domain=fke_domain,
+            activation=fke_activation,
+            operation=fke_operation,
+            skip=fke_skip,
+        )
+        source_kind = fke_map('fke_input', fke_input)
+        target_kind = source_kind if fke_target is None else fke_map('fke_target', fke_target)
         super().__init__()
-        self.num_levels, self.num_scales, self.reversible = levels, scales, reversible
-        self.size_multiple = 2 ** (levels + scales - 2)
+        is_mimo = layout == 'mimo'
+        # A MIMO-UNet has one scale of features and an image for each of its levels.
+        self.num_images = levels if is_mimo else scales
+        self.size_multiple, self.reversible = size_multiple, reversible
         self.tile, self.tile_overlap, self.train_size = tile, tile_overlap, train_size
         if tile is not None:
             self._tiles(SMALLEST_TILE if tile == 'auto' else tile)
@@ -215,6 +151,9 @@ class DeepRFTv2(nn.Module):
                     first=column == 0,
                     window=_shrink(fke_window, 2**scale),
                     overlap=fke_overlap // 2**scale,
+                    design=design,
+                    source_channels=in_channels if source_kind in IMAGE_KINDS else None,
+                    target_channels=in_channels if target_kind in IMAGE_KINDS else None,
                 )
 
             is_coarsest = scale == scales - 1
@@ -226,11 +165,15 @@ class DeepRFTv2(nn.Module):
                     make_stack=make_stack,
                     is_first=column == 0,
                     has_finer=scale > 0,
+                    has_pyramid=is_mimo,
                 ),
                 fusion=None if is_coarsest else LatentFusion(width, widths[-1], 2 ** (levels - 2)),
                 decoder=SubDecoder(widths, num_blocks, make_stack),
                 head=nn.Conv2d(width, in_channels, 3, padding=1),
                 fke=make_fke() if fke else None,
+                fke_source=source_kind,
+                fke_target=target_kind,
+                coarse_heads=[nn.Conv2d(width, in_channels, 3, padding=1) for width in widths[1:]] if is_mimo else (),
             )
 
         self.columns: TypedModuleList[Column] = TypedModuleList(
@@ -264,7 +207,7 @@ class DeepRFTv2(nn.Module):
         padded = F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
         # Every norm and 1x1 convolution works pixel by pixel: channels-last spares them a copy each.
         padded = padded.contiguous(memory_format=torch.channels_last)
-        images = image_pyramid(padded, self.num_scales)
+        images = image_pyramid(padded, self.num_images)
         outputs = self._restore(images, return_all) if self.training else self._evaluate(images, return_all)
         cropped = tuple(_crop(outputs[scale], height >> scale, width >> scale) for scale in range(len(outputs)))
         return cropped if return_all else cropped[0][-1]
@@ -332,9 +275,9 @@ class DeepRFTv2(nn.Module):
             yield image[..., rows, columns].contiguous(memory_format=torch.channels_last)
 
     def _tiles(self, size: int) -> list[Windows]:
-        depth = (self.num_levels, self.num_scales)
-        overlap = default_overlap(size, *depth) if self.tile_overlap is None else self.tile_overlap
-        return scaled_windows('tile', size, overlap, *depth)
+        multiple = self.size_multiple
+        overlap = default_overlap(size, multiple) if self.tile_overlap is None else self.tile_overlap
+        return scaled_windows('tile', size, overlap, multiple, self.num_images)
 
 
 def _crop(images: list[Tensor], height: int, width: int) -> list[Tensor]:

@@ -13,6 +13,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from deeprftv2_arch.archs.limits import default_overlap, scaled_windows
 from deeprftv2_arch.nn.fdikp.backbone import FeatureUNet
 from deeprftv2_arch.nn.fdikp.inverse_kernels import DualBranchInverseKernels
 from deeprftv2_arch.nn.fdikp.position_adaptive import PositionAdaptiveConvolution
@@ -21,7 +22,7 @@ from deeprftv2_arch.nn.memory import SMALLEST_TILE, largest_that_fits
 from deeprftv2_arch.nn.precision import require_float32
 from deeprftv2_arch.nn.pyramid import image_pyramid
 from deeprftv2_arch.nn.tta import mirror_pad
-from deeprftv2_arch.nn.windows import Windows, default_overlap, scaled_windows
+from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
@@ -187,9 +188,8 @@ class FDIKP(nn.Module):
             _logger.info('Restoring %s.', mode)
 
     def _tiles(self, size: int) -> list[Windows]:
-        depth = (self.num_levels, self.num_scales)
-        overlap = default_overlap(size, *depth) if self.tile_overlap is None else self.tile_overlap
-        return scaled_windows('tile', size, overlap, *depth)
+        overlap = default_overlap(size, self.size_multiple) if self.tile_overlap is None else self.tile_overlap
+        return scaled_windows('tile', size, overlap, self.size_multiple, self.num_scales)
 
     def _restore_tiles(self, images: list[Tensor], tiles: list[Windows], return_all: bool) -> list[list[Tensor]]:
         """Tile every scale of the pyramid of the whole image, restore tile by tile, and blend the outputs."""

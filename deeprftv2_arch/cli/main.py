@@ -49,6 +49,12 @@ COMMANDS = {
     'attach': Command('attach', 'register our names in an unmodified BasicSR checkout', registers=False),
     'report': Command('report', 'write an HTML page about a training'),
     'complexity': Command('complexity', 'count the parameters and operations of a network'),
+    'ablations': Command(
+        'ablations',
+        "the rows of the paper's tables 6 and 7: list, option files, training in small",
+        interrupted='Interrupted. Run the same command again to go on.',
+    ),
+    'analyze': Command('analyze', "draw the paper's figures 2, 6, 7 and 8 from images and checkpoints"),
 }
 
 

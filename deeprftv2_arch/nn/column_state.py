@@ -34,6 +34,8 @@ class MapKind(Enum):
     DECODED = 'd'  # the decoder's last features
     RESIDUAL = 'r'  # one per level of a kernel estimator, on the half spectrum
     DEBLURRED = 'f'  # the feature convolved with the estimated kernel
+    KEPT = 'e'  # the first encoded map as the encoder left it, for estimators that read it
+    RESTORED = 'o'  # the first restored image, for estimators that read it
 
 
 class MapKey(NamedTuple):
@@ -92,6 +94,19 @@ def couple(update: Tensor, scaling: Scaling, old: Tensor | None) -> Tensor:
     return torch.addcmul(update, scaling().to(update.dtype), old.to(update.dtype))
 
 
+class _PendingOutput:
+    """An output that can be computed later, of the maps as they stand now."""
+
+    def __init__(self, maps: Mapping[MapKey, Tensor], function: nn.Module, key: MapKey, image: MapKey | None) -> None:
+        self.scale = key.scale if image is None else image.scale
+        self.function, self.feature = function, maps[key]
+        self.image = None if image is None else maps[image]
+
+    def compute(self) -> ScaleOutput:
+        restored = self.function(self.feature)
+        return ScaleOutput(self.scale, restored if self.image is None else restored + self.image)
+
+
 class ColumnState:
     """The maps of all scales, (N, C, H, W) each, updated by one column after the other under ordinary autograd.
 
@@ -114,9 +129,9 @@ class ColumnState:
         """``maps[key] <- function(*inputs)``."""
         self.maps[key] = self._call(function, inputs)
 
-    def output(self, function: nn.Module, key: MapKey, image: MapKey) -> None:
-        """Append the output ``function(maps[key]) + maps[image]``."""
-        self.outputs.append(ScaleOutput(key.scale, function(self.maps[key]) + self.maps[image]))
+    def output(self, function: nn.Module, key: MapKey, image: MapKey | None) -> None:
+        """Append the output ``function(maps[key]) + maps[image]``, of the image's scale; None for no image to add."""
+        self.outputs.append(_PendingOutput(self.maps, function, key, image).compute())
 
     def _call(self, function: nn.Module, inputs: tuple[MapKey | None, ...]) -> Tensor:
         return function(*(None if key is None else self.maps[key] for key in inputs))
@@ -125,11 +140,10 @@ class ColumnState:
 class LastOutputState(ColumnState):
     """A state that computes only the last output; for evaluation, where the others are not asked for."""
 
-    def output(self, function: nn.Module, key: MapKey, image: MapKey) -> None:
+    def output(self, function: nn.Module, key: MapKey, image: MapKey | None) -> None:
         """Remember what the output would be computed from."""
-        self._last = (function, key.scale, self.maps[key], self.maps[image])
+        self._last = _PendingOutput(self.maps, function, key, image)
 
     def last_output(self) -> ScaleOutput:
         """Compute the last output of the columns that were run."""
-        function, scale, feature, image = self._last
-        return ScaleOutput(scale, function(feature) + image)
+        return self._last.compute()

@@ -45,11 +45,11 @@ def error_growths(module: nn.Module) -> dict[Scaling, float]:
 
 @dataclass
 class _Output:
-    """A recorded output: ``function(maps[key]) + maps[image]``. No map changes."""
+    """A recorded output: ``function(maps[key]) + maps[image]``, without the image for None. No map changes."""
 
     function: nn.Module
     key: MapKey
-    image: MapKey
+    image: MapKey | None
     remakes: list[_Replacement] = field(default_factory=list)  # to be made again before this step is undone
 
 
@@ -123,7 +123,7 @@ class _Recorder(ColumnState):
             self.remakeable[key] = _Remakeable(step)
         super().replace(key, function, *inputs)
 
-    def output(self, function: nn.Module, key: MapKey, image: MapKey) -> None:
+    def output(self, function: nn.Module, key: MapKey, image: MapKey | None) -> None:
         """Record the output, then compute it."""
         step = _Output(function, key, image)
         self.steps.append(step)
@@ -220,7 +220,7 @@ class _Inverter:
         if gradient is None:
             return
         self._recompute(step.function, (step.key,), gradient)
-        if step.image not in self.constants:
+        if step.image is not None and step.image not in self.constants:
             self.gradients.add_map(step.image, gradient)
 
     def invert_update(self, step: _Update) -> None:

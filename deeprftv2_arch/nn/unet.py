@@ -37,27 +37,25 @@ class ImageEmbedding(nn.Module):
 
 
 class EncoderLevel(nn.Module):
-    """One level of a sub-encoder: entry, fusion with the finer scale, blocks.
+    """One level of a sub-encoder: entry, fusion with what comes in beside it, blocks.
 
     Args:
         entry: :class:`ImageEmbedding` for the first level, a strided 2x2 convolution for the others.
         blocks: The stack of blocks.
         channels: Channels C of the level.
-        has_finer: Whether the same level of the next finer scale comes in.
+        finer: Brings the same level of the next finer scale to this size; in a MIMO-UNet, the image of this size to C
+            channels. None if nothing comes in.
 
     Shape:
         (N, K, H, W), the features before or the image; (N, C, H, W) or None, handed on by the column before (first
-        level only); (N, C, 2h, 2w) or None, the finer scale -> (N, C, h, w).
+        level only); (N, C, 2h, 2w), the finer scale, or (N, K, h, w), the image, or None -> (N, C, h, w).
     """
 
-    def __init__(self, entry: nn.Module, blocks: nn.Module, channels: int, has_finer: bool) -> None:
+    def __init__(self, entry: nn.Module, blocks: nn.Module, channels: int, finer: nn.Module | None) -> None:
         super().__init__()
         self.entry = entry
-        self.finer: nn.Module | None = None
-        self.merge: nn.Module | None = None
-        if has_finer:
-            self.finer = nn.Conv2d(channels, channels, 2, stride=2, bias=False)
-            self.merge = PointwiseFusion(2 * channels, channels)
+        self.finer = finer
+        self.merge = None if finer is None else PointwiseFusion(2 * channels, channels)
         self.blocks = blocks
 
     def forward(self, x: Tensor, previous: Tensor | None = None, finer: Tensor | None = None) -> Tensor:
@@ -116,6 +114,7 @@ class SubEncoder(nn.Module):
         make_stack: Makes the stack of blocks of a level.
         is_first: Whether this is the first column.
         has_finer: Whether the encoder of the next finer scale comes in.
+        has_pyramid: Whether the image of its size comes into every level, as in a MIMO-UNet; not with ``has_finer``.
     """
 
     def __init__(
@@ -127,9 +126,10 @@ class SubEncoder(nn.Module):
         make_stack: StackFactory,
         is_first: bool,
         has_finer: bool,
+        has_pyramid: bool = False,
     ) -> None:
         super().__init__()
-        self.is_first, self.has_finer = is_first, has_finer
+        self.is_first, self.has_finer, self.has_pyramid = is_first, has_finer, has_pyramid
         self.levels: TypedModuleList[EncoderLevel] = TypedModuleList()
         for level, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             entry: nn.Module
@@ -137,7 +137,13 @@ class SubEncoder(nn.Module):
                 entry = ImageEmbedding(image_channels, width, fused=not is_first)
             else:
                 entry = nn.Conv2d(widths[level - 1], width, 2, stride=2, bias=False)
-            self.levels.append(EncoderLevel(entry, make_stack(width, depth, level), width, has_finer))
+            blocks = make_stack(width, depth, level)
+            finer = None
+            if has_finer:
+                finer = nn.Conv2d(width, width, 2, stride=2, bias=False)
+            elif has_pyramid:
+                finer = nn.Conv2d(image_channels, width, 3, padding=1, bias=False)
+            self.levels.append(EncoderLevel(entry, blocks, width, finer))
         self.scalings: TypedModuleList[Scaling] = TypedModuleList(Scaling(width) for width in widths)
 
     def update(self, state: ColumnState, scale: int, previous: MapKind) -> None:
@@ -152,7 +158,11 @@ class SubEncoder(nn.Module):
         handed_on = None if self.is_first else MapKey(scale, previous)
         for index, (level, scaling) in enumerate(zip(self.levels, self.scalings, strict=True)):
             target = MapKey(scale, MapKind.ENCODED, index)
-            finer = MapKey(scale - 1, MapKind.ENCODED, index) if self.has_finer else None
+            finer = None
+            if self.has_finer:
+                finer = MapKey(scale - 1, MapKind.ENCODED, index)
+            elif self.has_pyramid:
+                finer = MapKey(index, MapKind.IMAGE)
             state.coupled_update(target, scaling, level, source, handed_on, finer)
             source, handed_on = target, None
 

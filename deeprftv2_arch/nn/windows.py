@@ -153,31 +153,3 @@ class Windows:
                 total[start : start + size] += weight
             weights = [weight / total[start : start + size] for start, weight in zip(starts, weights, strict=True)]
         return weights
-
-
-def scaled_windows(name: str, size: int, overlap: int, levels: int, scales: int) -> list[Windows]:
-    """Return the windows of every scale; they must halve exactly from scale to scale.
-
-    Args:
-        name: The argument that sets them, for messages.
-        size: Side at full resolution in pixels.
-        overlap: Pixels shared there by neighbours.
-        levels: Levels of each scale.
-        scales: Number of scales.
-
-    Raises:
-        ValueError: They do not halve, or the overlap is not in [0, size).
-    """
-    multiple = 2 ** (levels + scales - 2)
-    if size < 1 or size % multiple or overlap % 2 ** (scales - 1):
-        raise ValueError(
-            f'{name} must be a positive multiple of {multiple} and its overlap a multiple of {2 ** (scales - 1)}, got '
-            f'{size} and {overlap}'
-        )
-    return [Windows(size >> scale, overlap >> scale) for scale in range(scales)]
-
-
-def default_overlap(size: int, levels: int, scales: int) -> int:
-    """Return a quarter of a tile, rounded down to what halves exactly from scale to scale."""
-    multiple = 2 ** (levels + scales - 2)
-    return size // 4 // multiple * multiple

@@ -17,7 +17,6 @@ from deeprftv2_arch.analysis.inverse_kernels import (
     training_batches,
     two_halves,
 )
-from deeprftv2_arch.analysis.inverse_kernels_command import STRENGTHS, main
 from deeprftv2_arch.analysis.synthetic_defocus import (
     blur_kernel,
     disk_kernel,
@@ -27,6 +26,7 @@ from deeprftv2_arch.analysis.synthetic_defocus import (
     transfer,
     wiener_gain,
 )
+from deeprftv2_arch.cli.analyze_inverse_kernels import STRENGTHS, main
 from deeprftv2_arch.nn.fdikp.inverse_kernels import BRANCHES
 from deeprftv2_arch.nn.fdikp.spectrum import kernel_of_gain
 from deeprftv2_arch.utils.console import exit_code

@@ -1,11 +1,7 @@
-"""Measure the two claims of FDIKP's abstract on images with a known blur: a table and a picture.
-
-python -m deeprftv2_arch.analysis.inverse_kernels_command --out inverse_kernels
-"""
+"""`deeprftv2 analyze inverse-kernels`: the two claims of FDIKP's abstract on images with a known blur."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import platform
 import statistics
@@ -27,8 +23,8 @@ from deeprftv2_arch.analysis.inverse_kernels import (
     two_halves,
 )
 from deeprftv2_arch.analysis.synthetic_defocus import sharp_textures
+from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.nn.fdikp.inverse_kernels import BRANCHES
-from deeprftv2_arch.utils.console import exit_code
 from deeprftv2_arch.utils.errors import UserError
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0)
@@ -64,11 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         UserError: The folder cannot be written, or a number does not fit.
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m deeprftv2_arch.analysis.inverse_kernels_command',
-        description='Train inverse kernel prediction with one branch and with both, and compare.',
-        epilog='example:\n  %(prog)s --shape gaussian --steps 300 --seeds 3 --out inverse_kernels',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        'analyze inverse-kernels',
+        'Train inverse kernel prediction with one branch and with both, and compare.',
+        '--shape gaussian --steps 300 --seeds 3 --out inverse_kernels',
     )
     parser.add_argument('--shape', choices=('gaussian', 'disk'), default='gaussian', help='of the blur')
     parser.add_argument('--steps', type=int, default=300, help='training steps of each probe')
@@ -180,7 +175,3 @@ def draw(probes: Mapping[str, InverseKernelProbe], setting: Setting, file: Path)
     panels[0].set_ylabel('kernel')
     panels[0].legend()
     figure.savefig(file, dpi=100)
-
-
-if __name__ == '__main__':
-    sys.exit(exit_code(main))
