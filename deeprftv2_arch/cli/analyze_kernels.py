@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     if len(weights) != len(args.opt):
         raise UserError(f'{len(args.opt)} option files and {len(weights)} checkpoints: give one of each for a network.')
     loaded = [inputs.load_network(*pair) for pair in zip(args.opt, weights, strict=True)]
-    networks = {}
+    networks: dict[str, nn.Module] = {}
     for file, (network, _) in zip(args.opt, loaded, strict=True):
         networks[f'{Path(file).stem} ({len(networks) + 1})' if len(args.opt) > 1 else Path(file).stem] = network
     size = inputs.patch_size(args.size, [options for _, options in loaded])
@@ -143,7 +143,7 @@ def _score(networks: dict[str, nn.Module], size: int, args: argparse.Namespace) 
     true = [
         motion_kernel(LONGEST, random.uniform(SHORTEST, LONGEST), random.uniform(0, 180)) for _ in range(len(files))
     ]
-    rows = []
+    rows: list[tuple[str, str, str, float, float]] = []
     for name, network in networks.items():
         for number, file in enumerate(tqdm(files, name)):
             image = inputs.read_rgb(file)
@@ -163,12 +163,13 @@ def _score(networks: dict[str, nn.Module], size: int, args: argparse.Namespace) 
             for kind, picture in pictures.items():
                 own = best_correlation(picture, true[number])
                 others = [best_correlation(picture, kernel) for kernel in true if kernel is not true[number]]
-                rows.append([name, file.name, kind, own, float(np.mean(others)) if others else float('nan')])
+                rows.append((name, file.name, kind, own, float(np.mean(others)) if others else float('nan')))
     text = io.StringIO()
-    csv.writer(text).writerows([['network', 'image', 'kernel', 'own', 'others'], *rows])
+    csv.writer(text).writerows([('network', 'image', 'kernel', 'own', 'others'), *rows])
     print(write_atomically(Path(args.out, 'kernel_scores.csv'), text.getvalue()))
     print(f'{"":<24} {"correlation with the true kernel":>34} {"with those of other images":>28}')
     for name in networks:
         for kind, says in (('mean', 'mean of the channels'), ('less_sharp', "less the sharp image's")):
-            own, others = np.mean([row[3:] for row in rows if row[0] == name and row[2] == kind], axis=0)
-            print(f'{name}\n  {says:<24} {own:>32.3f} {others:>28.3f}')
+            chosen = [row for row in rows if row[0] == name and row[2] == kind]
+            means = np.mean([row[3:] for row in chosen], axis=0)
+            print(f'{name}\n  {says:<24} {means[0]:>32.3f} {means[1]:>28.3f}')
