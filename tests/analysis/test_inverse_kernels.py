@@ -42,9 +42,10 @@ def test_blurs_sum_to_one_and_have_the_moments_of_their_names(strength: float) -
     assert disk.sum().item() == pytest.approx(1)
     variance = (gaussian.sum(0) * axis**2).sum().item()
     assert variance == pytest.approx(strength**2, abs=0.01)
-    # A disk has a quarter of the squared radius along each axis, and a pixel 1/12 on top.
+    # A disk has a quarter of the squared radius along each axis, and a pixel 1/12 on top, which Sheppard's correction
+    # gives exactly for smooth functions alone: the edge of the disk leaves up to 0.04.
     variance = (disk.sum(0) * axis**2).sum().item()
-    assert variance == pytest.approx(strength**2 / 4 + (1 / 12 if strength else 0), abs=0.01)
+    assert variance == pytest.approx(strength**2 / 4 + (1 / 12 if strength else 0), abs=0.04)
 
 
 def test_the_error_is_one_for_no_filter_and_zero_for_the_wiener_filter() -> None:
