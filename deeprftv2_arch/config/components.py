@@ -22,8 +22,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import create_model
 
-from deeprftv2_arch.config.options import Options, option  # kinds of `NUMBERS`
+from deeprftv2_arch.config.options import Options, option
 from deeprftv2_arch.config.schema import OPTIMIZERS, DatasetOptions
+from deeprftv2_arch.config.value_types import Finite, Share  # noqa: F401  # kinds of `NUMBERS`
 from deeprftv2_arch.utils.errors import UserError
 
 REGISTRIES = {'arch': 'archs', 'dataset': 'data', 'loss': 'losses', 'metric': 'metrics', 'model': 'models'}
