@@ -172,7 +172,8 @@ def _check_channels(checker: Checker) -> None:
             if isinstance(given, int) and given != channels and not checker.is_wrong(('network_g', key)):
                 place = ('network_g', key) if key in network else ('network_g',)
                 message = f'{key}: {given}, but the images of {".".join(path)} have {channels} channels'
-                checker.report(place, f'{message}. Write {channels}, or take another data set.')
+                hint = ' For one channel: type: PairedImageDataset, with color: y.' if given == 1 else ''
+                checker.report(place, f'{message}. Write {channels}, or take another data set.{hint}')
 
 
 def _check_sharp_images(checker: Checker) -> None:

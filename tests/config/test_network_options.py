@@ -37,9 +37,17 @@ def test_arguments_of_a_wrapped_network_are_found_and_not_handed_on():
 @pytest.mark.parametrize(
     ('channels', 'data', 'says'),
     [
-        (1, {}, 'takes images of 1 channel(s), but those of datasets.train have 3. For one channel: type: PairedImage'),
-        (1, {'type': 'PairedImageDataset'}, 'takes images of 1 channel(s), but those of datasets.train have 3.'),
-        (3, {'type': 'PairedImageDataset', 'color': 'y'}, 'of 3 channel(s), but those of datasets.train have 1.'),
+        (
+            1,
+            {},
+            'num_in_ch: 1, but the images of datasets.train have 3 channels. Write 3, or take another data set. For one',
+        ),
+        (1, {'type': 'PairedImageDataset'}, 'num_in_ch: 1, but the images of datasets.train have 3 channels.'),
+        (
+            3,
+            {'type': 'PairedImageDataset', 'color': 'y'},
+            '3, but the images of datasets.train have 1 channels.',
+        ),
         (1, {'type': 'PairedImageDataset', 'color': 'y'}, ''),
         (3, {}, ''),
     ],
