@@ -40,7 +40,7 @@ def test_arguments_of_a_wrapped_network_are_found_and_not_handed_on():
         (
             1,
             {},
-            'num_in_ch: 1, but the images of datasets.train have 3 channels. Write 3, or take another data set. For one',
+            'have 3 channels. Write 3, or take another data set. For one channel: type: PairedImage',
         ),
         (1, {'type': 'PairedImageDataset'}, 'num_in_ch: 1, but the images of datasets.train have 3 channels.'),
         (
