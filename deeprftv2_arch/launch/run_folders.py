@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,9 +46,13 @@ class RunFolders:
             for path, content in before.options.items():
                 if path.exists():
                     path.write_bytes(content)
-            for path in _files(folder) - before.files:
-                if before.existed and self.LOGS.fullmatch(path.name):
+            for path in _files(folder):
+                if not before.existed or not self.LOGS.fullmatch(path.name):
+                    continue
+                if path not in before.files:
                     path.unlink()
+                elif path.suffix == '.log':  # of a run in the same second, to which this one has added
+                    os.truncate(path, min(before.files[path], path.stat().st_size))
 
     def _holds_only_logs(self, folder: Path) -> bool:
         return all(file.is_dir() or self.LOGS.fullmatch(file.name) for file in folder.rglob('*'))
@@ -103,15 +108,16 @@ class _Before(NamedTuple):
     existed: bool
     archives: set[Path]
     options: dict[Path, bytes]
-    files: set[Path]
+    files: dict[Path, int]
+    """Their sizes in bytes."""
 
 
 def _archives(folder: Path) -> set[Path]:
     return set(folder.parent.glob(f'{glob.escape(folder.name)}_archived_*'))
 
 
-def _files(folder: Path) -> set[Path]:
-    return {path for path in folder.glob('*') if path.is_file()}
+def _files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in folder.glob('*') if path.is_file()}
 
 
 def _option_files(folder: Path) -> dict[Path, bytes]:

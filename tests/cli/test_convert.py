@@ -125,7 +125,7 @@ def test_atd_on_the_real_keys(fke: str, upscale: int, kind: str) -> None:
     weights = published(f'ATD_{fke}x{upscale}')
     assert network_type(weights) == kind
     with torch.device('meta'):
-        expected = NETWORKS[kind](upscale)
+        expected = NETWORKS[kind](upscale=upscale)
         assert read_options(weights) == {
             'upscale': upscale,
             'in_channels': 3,

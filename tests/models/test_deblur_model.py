@@ -207,7 +207,7 @@ def test_images_without_ground_truth_are_restored(make_model, tmp_path):
         '0_sharp.png',
         '1_sharp.png',
     ]
-    with pytest.raises(UserError, match=r'Own: val\.metrics: psnr compare with sharp images'):
+    with pytest.raises(UserError, match=r'Own: val\.metrics need sharp images \(psnr\)'):
         make_model(is_train=False).validation(DataLoader(Unpaired()), 'probe', None)
 
 

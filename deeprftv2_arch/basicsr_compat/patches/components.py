@@ -125,8 +125,11 @@ def patch_local_rank() -> bool:
 def patch_wrapped_network() -> bool:
     """Let model classes find the arguments of a network that `WithFKE` wraps where they look, in `network_g` itself."""
     options = module('utils.options')
-    if getattr(options.parse_options, 'unwraps', False):
-        return False
+    function = options.parse_options
+    while function is not None:  # others may have been put around it since
+        if getattr(function, 'unwraps', False):
+            return False
+        function = getattr(function, 'original', None)
 
     def parse_options(root_path, is_train=True):
         parsed, arguments = parse_options.original(root_path, is_train)
