@@ -86,7 +86,7 @@ def test_file_of_something_else_is_refused(tmp_path, photographs, as_unit):
 
 def test_weights_that_are_not_the_published_ones_are_told(hub, photographs, as_unit, caplog):
     lpips_alex(*map(as_unit, photographs), trunk=hub / 'checkpoints' / 'alexnet-owt-7be5be79.pth')
-    assert 'figures cannot be compared' in caplog.text
+    assert 'values cannot be compared' in caplog.text
 
 
 def test_without_the_package_the_message_names_it(monkeypatch, photographs, as_unit):

@@ -31,11 +31,11 @@ def test_an_interrupted_run_is_completed(done, prepare, contents, tmp_path, monk
     whole = prepare('gopro', source, '--lmdb', out='whole')
     calls = []
 
-    def interrupted(item, place):
+    def interrupted(item, dirs):
         calls.append(item)
         if len(calls) > done:
             raise KeyboardInterrupt
-        return prepare_pair(item, place)
+        return prepare_pair(item, dirs)
 
     with monkeypatch.context() as patch:
         patch.setattr(deblurring, 'prepare_pair', interrupted)
