@@ -167,11 +167,11 @@ def test_ctrl_c_ends_all_processes_and_the_next_run_goes_on(tmp_path):
         'import signal, sys, time\n'
         'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # which a shell in the background turns off
         'from deeprftv2_arch.prepare import pair_job\n'
-        'from deeprftv2_arch.cli.prepare import run\n'
+        'from deeprftv2_arch.cli.main import main\n'
         'write = pair_job.write_file\n'
         'pair_job.write_file = lambda *given: (time.sleep(0.1), write(*given))\n'
     )
-    command = [sys.executable, '-c', f'{slowly}sys.exit(run())', 'gopro', '--source', str(source), '--out', 'out']
+    command = [sys.executable, '-c', f'{slowly}sys.exit(main())', 'prepare', 'gopro', '--source', str(source), '--out', 'out']
     command += ['--parts', 'test', '--allow-incomplete', '--workers', '2']
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
     with subprocess.Popen(command, cwd=tmp_path, env=variables([ROOT]), start_new_session=True, **pipes) as process:
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_all_processes_and_the_next_run_goes_on(tmp_path):
     assert 'Traceback' not in errors
     finished = len(list(blurred.glob('*.png')))
     assert 0 < finished < 60
-    command[2] = 'import sys; from deeprftv2_arch.cli.prepare import run; sys.exit(run())'
+    command[2] = 'import sys; from deeprftv2_arch.cli.main import main; sys.exit(main())'
     again = subprocess.run(
         command, cwd=tmp_path, env=variables([ROOT]), capture_output=True, text=True, timeout=TIMEOUT
     )
