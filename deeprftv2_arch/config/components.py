@@ -24,7 +24,7 @@ from pydantic import create_model
 
 from deeprftv2_arch.config.options import Options, option
 from deeprftv2_arch.config.schema import OPTIMIZERS, DatasetOptions
-from deeprftv2_arch.config.value_types import Finite, Share  # noqa: F401  # kinds of `NUMBERS`
+from deeprftv2_arch.config.value_types import Betas, Finite  # noqa: F401  # kinds of `NUMBERS`
 from deeprftv2_arch.utils.errors import UserError
 
 REGISTRIES = {'arch': 'archs', 'dataset': 'data', 'loss': 'losses', 'metric': 'metrics', 'model': 'models'}
@@ -53,7 +53,7 @@ PLAIN = {'None', *(kind.__name__ for kind in _KINDS)}
 NUMBERS = {
     'torch.optim.': {
         'lr': 'Finite',
-        'betas': 'list[Share]',
+        'betas': 'Betas',
         'weight_decay': 'Finite',
         'momentum': 'Finite',
         'eps': 'Finite',

@@ -84,6 +84,8 @@ Finite = Annotated[float, Field(ge=0, lt=math.inf)]
 """A number that is neither negative nor infinite."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[list[Share], Field(min_length=2, max_length=2)]
+"""The two decays of Adam and its kin."""
 
 Iterations = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 """A number of iterations, which may be written with an exponent: YAML reads ``!!float 2e4`` as a float."""

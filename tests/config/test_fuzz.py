@@ -136,6 +136,7 @@ def build(options: dict[str, Any], folder: Path, is_train: bool) -> None:
     for data in opt['datasets'].values():
         dataset = build_dataset(data)
         if data['phase'] == 'train':
+            opt = {'manual_seed': 0, **opt}  # BasicSR draws one where there is none
             build_training_loader(dataset, opt)
         if data['phase'] != 'train' or 'gt_size' in data:  # where there are stages, the loader asks for their crops
             dataset[0]

@@ -171,7 +171,17 @@ def test_ctrl_c_ends_all_processes_and_the_next_run_goes_on(tmp_path):
         'write = pair_job.write_file\n'
         'pair_job.write_file = lambda *given: (time.sleep(0.1), write(*given))\n'
     )
-    command = [sys.executable, '-c', f'{slowly}sys.exit(main())', 'prepare', 'gopro', '--source', str(source), '--out', 'out']
+    command = [
+        sys.executable,
+        '-c',
+        f'{slowly}sys.exit(main())',
+        'prepare',
+        'gopro',
+        '--source',
+        str(source),
+        '--out',
+        'out',
+    ]
     command += ['--parts', 'test', '--allow-incomplete', '--workers', '2']
     pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
     with subprocess.Popen(command, cwd=tmp_path, env=variables([ROOT]), start_new_session=True, **pipes) as process:
