@@ -215,7 +215,10 @@ def test_installed(site, options):
 
 
 def test_the_installation_holds_the_package_alone(site):
-    assert sorted(path.name for path in site.iterdir() if not path.name.endswith('.dist-info')) == ['deeprftv2_arch']
+    assert sorted(path.name for path in site.iterdir() if not path.name.endswith('.dist-info')) == [
+        'bin',
+        'deeprftv2_arch',
+    ]
     for source in (ROOT / 'deeprftv2_arch').rglob('*.py'):
         assert (site / source.relative_to(ROOT)).is_file()
 
