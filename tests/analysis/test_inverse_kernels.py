@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -35,16 +36,25 @@ SETTING = Setting(strongest=1.5, steps=250)
 
 
 @pytest.mark.parametrize('strength', [0.0, 0.8, 2.0])
-def test_blurs_sum_to_one_and_have_the_moments_of_their_names(strength: float) -> None:
+def test_a_gaussian_has_the_variance_of_its_name(strength: float) -> None:
     axis = torch.arange(-10, 11, dtype=torch.float64)
-    gaussian, disk = gaussian_kernel(strength, 21), disk_kernel(strength, 21)
-    assert gaussian.sum().item() == pytest.approx(1)
-    assert disk.sum().item() == pytest.approx(1)
-    variance = (gaussian.sum(0) * axis**2).sum().item()
-    assert variance == pytest.approx(strength**2, abs=0.01)
-    # A disk has a quarter of the squared radius along each axis, and a pixel 1/12 on top.
-    variance = (disk.sum(0) * axis**2).sum().item()
-    assert variance == pytest.approx(strength**2 / 4 + (1 / 12 if strength else 0), abs=0.01)
+    kernel = gaussian_kernel(strength, 21)
+    assert kernel.sum().item() == pytest.approx(1)
+    assert (kernel.sum(0) * axis**2).sum().item() == pytest.approx(strength**2, abs=1e-3)
+
+
+@pytest.mark.parametrize('radius', [0.8, 2.0, 3.5])
+def test_a_disk_is_even_inside_its_circle_and_zero_outside(radius: float) -> None:
+    axis = torch.arange(-10, 11, dtype=torch.float64)
+    distance = (axis[:, None] ** 2 + axis**2).sqrt()
+    kernel = disk_kernel(radius, 21)
+    assert kernel.sum().item() == pytest.approx(1)
+    half_diagonal = 0.5**0.5
+    inside = kernel[distance < radius - half_diagonal]
+    assert inside.tolist() == pytest.approx([1 / (math.pi * radius**2)] * len(inside), rel=0.02)
+    assert len(inside) > 0
+    assert kernel[distance > radius + half_diagonal].max() == 0
+    assert disk_kernel(0, 21)[10, 10] == 1
 
 
 def test_the_error_is_one_for_no_filter_and_zero_for_the_wiener_filter() -> None:

@@ -41,7 +41,7 @@ ASSUMPTIONS = (
         'size of the kernels',
         '15 x 15, depthwise on the colours of the image',
         'The largest of INIKNet. Cut so, the Wiener filter undoes 99 % of what it could for a Gaussian of 1 pixel, '
-        '78 % for 2 pixels, and 55 % for a disk of radius 3, which wants 31 taps.',
+        '78 % for 2 pixels, and 56 % for a disk of radius 3, which wants 31 taps.',
         {'kernel_size': 15},
     ),
     Assumption(
