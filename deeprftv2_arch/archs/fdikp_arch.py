@@ -163,7 +163,7 @@ class FDIKP(nn.Module):
         kernels = self.kernels(feature)
         blurred = self.deconvolve_blurred(image, kernels, feature)
         coarser = self.deconvolve_previous(previous, kernels, feature)
-        restored, state = self.fuse(feature, image, blurred.stack, coarser.stack, state)
+        restored, state = self.fuse(feature, blurred.image, blurred.stack, coarser.stack, state)
         return blurred.image, restored, state
 
     def _evaluate(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:

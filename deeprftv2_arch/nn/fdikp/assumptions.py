@@ -91,8 +91,10 @@ ASSUMPTIONS = (
     Assumption(
         'A9',
         'cell of the recurrence',
-        'convolutional LSTM at half resolution, 48 channels; its spectrum through two 1x1 convolutions',
-        'The cell and the form of the weights of GKMNet and P2IKT; the spectrum is the second domain of the abstract.',
+        'convolutional LSTM at half resolution, 48 channels; its spectrum through two 1x1 convolutions; the result is '
+        'a change of the deconvolved image',
+        'The cell and the form of the weights of GKMNet and P2IKT; the spectrum is the second domain of the abstract. '
+        'As a change of the blurred image, a short training ended below the deconvolved one.',
         {'domains': 'both', 'recurrent': True, 'state_channels': 48, 'spectral_window': None},
     ),
     Assumption(
