@@ -26,9 +26,9 @@ from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
-# Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width: 16 were measured
-# for 256 x 256 pixels on the CPU; more, for what the allocator keeps.
-PEAK_MAPS = 24
+# Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width: on the CPU it is
+# 12 for squares of 256 to 512 pixels; more, for what an allocator keeps.
+PEAK_MAPS = 16
 
 
 @ARCH_REGISTRY.register()
