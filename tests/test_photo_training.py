@@ -14,8 +14,8 @@ from basicsr.archs import build_network
 from launched import SHORT, assignments, copy_project, run
 from processes import ROOT
 
+from deeprftv2_arch.cli import prepare
 from deeprftv2_arch.config.blur_synthesis import settings_table
-from deeprftv2_arch.prepare import command as prepare
 
 OPTIONS = ROOT / 'options' / 'train_photos.yml'
 PAGE = ROOT / 'docs' / 'photographs.md'

@@ -38,7 +38,7 @@ def disk_kernel(radius: float, size: int) -> Tensor:
         radius: In pixels.
         size: Taps per side, odd.
     """
-    parts = 15  # points per pixel side, for pixels that are partly covered
+    parts = 16  # points per pixel side, for pixels that are partly covered; an even number has none on the circle
     axis = (torch.arange(size * parts, dtype=torch.float64) - (size * parts - 1) / 2) / parts
     inside = axis[:, None] ** 2 + axis**2 <= max(radius, 0.05) ** 2
     kernel = inside.double().reshape(size, parts, size, parts).mean((1, 3))

@@ -26,8 +26,9 @@ from deeprftv2_arch.nn.windows import Windows
 
 _logger = logging.getLogger('deeprftv2_arch')
 
-# Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width.
-PEAK_MAPS = 24
+# Memory of a forward pass at its peak, as a number of full-resolution maps of the first level's width: on the CPU it is
+# 12 for squares of 256 to 512 pixels; more, for what an allocator keeps.
+PEAK_MAPS = 16
 
 
 @ARCH_REGISTRY.register()
@@ -162,7 +163,7 @@ class FDIKP(nn.Module):
         kernels = self.kernels(feature)
         blurred = self.deconvolve_blurred(image, kernels, feature)
         coarser = self.deconvolve_previous(previous, kernels, feature)
-        restored, state = self.fuse(feature, image, blurred.stack, coarser.stack, state)
+        restored, state = self.fuse(feature, blurred.image, blurred.stack, coarser.stack, state)
         return blurred.image, restored, state
 
     def _evaluate(self, images: list[Tensor], return_all: bool) -> list[list[Tensor]]:

@@ -95,8 +95,12 @@ class _BasicSRLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log = logging.getLogger('basicsr')
-        if log.isEnabledFor(record.levelno):
-            log.handle(record)
+        if not log.isEnabledFor(record.levelno):
+            return
+        # To its own handlers alone: our logger passes the record on to the root by itself.
+        for handler in log.handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
 
 
 @functools.cache

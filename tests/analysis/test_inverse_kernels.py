@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from deeprftv2_arch.analysis.inverse_kernels import (
     training_batches,
     two_halves,
 )
+from deeprftv2_arch.analysis.inverse_kernels_command import STRENGTHS, main
 from deeprftv2_arch.analysis.synthetic_defocus import (
     blur_kernel,
     disk_kernel,
@@ -26,26 +28,33 @@ from deeprftv2_arch.analysis.synthetic_defocus import (
     transfer,
     wiener_gain,
 )
-from deeprftv2_arch.cli.analyze_inverse_kernels import STRENGTHS, main
+from deeprftv2_arch.console import exit_code
 from deeprftv2_arch.nn.fdikp.inverse_kernels import BRANCHES
 from deeprftv2_arch.nn.fdikp.spectrum import kernel_of_gain
-from deeprftv2_arch.utils.console import exit_code
 
 SETTING = Setting(strongest=1.5, steps=250)
 
 
 @pytest.mark.parametrize('strength', [0.0, 0.8, 2.0])
-def test_blurs_sum_to_one_and_have_the_moments_of_their_names(strength: float) -> None:
+def test_a_gaussian_has_the_variance_of_its_name(strength: float) -> None:
     axis = torch.arange(-10, 11, dtype=torch.float64)
-    gaussian, disk = gaussian_kernel(strength, 21), disk_kernel(strength, 21)
-    assert gaussian.sum().item() == pytest.approx(1)
-    assert disk.sum().item() == pytest.approx(1)
-    variance = (gaussian.sum(0) * axis**2).sum().item()
-    assert variance == pytest.approx(strength**2, abs=0.01)
-    # A disk has a quarter of the squared radius along each axis, and a pixel 1/12 on top, which Sheppard's correction
-    # gives exactly for smooth functions alone: the edge of the disk leaves up to 0.04.
-    variance = (disk.sum(0) * axis**2).sum().item()
-    assert variance == pytest.approx(strength**2 / 4 + (1 / 12 if strength else 0), abs=0.04)
+    kernel = gaussian_kernel(strength, 21)
+    assert kernel.sum().item() == pytest.approx(1)
+    assert (kernel.sum(0) * axis**2).sum().item() == pytest.approx(strength**2, abs=1e-3)
+
+
+@pytest.mark.parametrize('radius', [0.8, 2.0, 3.5])
+def test_a_disk_is_even_inside_its_circle_and_zero_outside(radius: float) -> None:
+    axis = torch.arange(-10, 11, dtype=torch.float64)
+    distance = (axis[:, None] ** 2 + axis**2).sqrt()
+    kernel = disk_kernel(radius, 21)
+    assert kernel.sum().item() == pytest.approx(1)
+    half_diagonal = 0.5**0.5
+    inside = kernel[distance < radius - half_diagonal]
+    assert inside.tolist() == pytest.approx([1 / (math.pi * radius**2)] * len(inside), rel=0.02)
+    assert len(inside) > 0
+    assert kernel[distance > radius + half_diagonal].max() == 0
+    assert disk_kernel(0, 21)[10, 10] == 1
 
 
 def test_the_error_is_one_for_no_filter_and_zero_for_the_wiener_filter() -> None:
@@ -97,9 +106,12 @@ def unseen() -> torch.Tensor:
 
 @pytest.mark.slow
 class TestLearned:
-    """With the loss on images alone. Thresholds lie well inside of what was measured, which the comments give."""
+    """With the loss on images alone, 39 s of one core. Thresholds leave a third of what was measured to the machine."""
 
-    @pytest.mark.parametrize(('strength', 'largest_error', 'least_gain'), [(0.7, 0.9, 0.5), (1.1, 0.9, 0.3)])
+    # Measured: errors of 0.58, 0.46 and 0.53, gains of 4.0, 3.0 and 2.1 dB.
+    @pytest.mark.parametrize(
+        ('strength', 'largest_error', 'least_gain'), [(0.7, 0.75, 2.5), (0.9, 0.65, 2.0), (1.1, 0.7, 1.4)]
+    )
     def test_kernels_undo_blurs_they_were_never_shown(
         self, trained, unseen, strength: float, largest_error: float, least_gain: float
     ) -> None:
@@ -109,6 +121,7 @@ class TestLearned:
 
     def test_the_stronger_blur_gets_the_stronger_kernel(self, trained, unseen) -> None:
         blurred = two_halves(unseen, 0.5, 1.4, SETTING, seed=5).blurred
+        # Measured: centre taps of 1.098 and 1.109.
         weak, strong = (kernels_at(trained, blurred, columns).mean((0, 1)) for columns in ((16, 32), (64, 80)))
         assert strong[7, 7] > weak[7, 7]
 
@@ -123,4 +136,5 @@ class TestLearned:
         def error(image: torch.Tensor) -> float:
             return (image[inner] - sample.sharp[inner]).square().mean().item()
 
+        # Measured: 0.00439, 0.00443 and 0.00482.
         assert error(restored.image) < error(averaged) < error(sample.blurred)

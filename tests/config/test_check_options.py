@@ -223,9 +223,8 @@ def test_templates_that_name_files(ours, template):
 def test_one_channel_needs_images_of_one_channel(ours, stock):
     ours['network_g'] = {'type': 'ATD', 'upscale': 1, 'in_channels': 1}
     assert [line for line in mistakes(ours) if 'have 3 channels' in line] == [
-        f'network_g.in_channels: in_channels: 1, but the images of datasets.{name} have 3 channels. Write 3, or take '
-        'another data set.'
-        for name in ('train',)
+        'network_g.in_channels: in_channels: 1, but the images of datasets.train have 3 channels. Write 3, or take '
+        'another data set. For one channel: type: PairedImageDataset, with color: y.'
     ]
     for data in stock['datasets'].values():
         data['color'] = 'y'

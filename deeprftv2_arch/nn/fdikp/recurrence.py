@@ -89,8 +89,8 @@ class DualDomainScaleRecurrence(nn.Module):
     """Fuse what was deconvolved out of the blurred image and out of the coarser scale's result.
 
     A recurrent cell carries a state from scale to scale, at half the resolution of each. It weighs every deconvolved
-    image at every pixel, and through its spectrum adds what depends on the whole map. The module starts by returning
-    the blurred image.
+    image at every pixel, and through its spectrum adds what depends on the whole map. The result is a change of the
+    first deconvolved image, and none at the start.
 
     Args:
         channels: Channels C of the feature map.
@@ -102,7 +102,7 @@ class DualDomainScaleRecurrence(nn.Module):
         spectral_window: See :class:`SpectralFilter`, at the resolution of the state.
 
     Shape:
-        feature (N, C, H, W); image (N, K, H, W), the blurred one; stack and previous_stack (N, S, K, H, W); state of
+        feature (N, C, H, W); image (N, K, H, W), to be changed; stack and previous_stack (N, S, K, H, W); state of
         another scale or None -> image (N, K, H, W), state at (H + 1) // 2 x (W + 1) // 2.
 
     Raises:
