@@ -30,10 +30,10 @@ demo: $(READY)  ## Train a small DeepRFTv2 on real photographs, test it, print a
 	$(VENV)/bin/python scripts/demo.py
 
 test: $(READY) lint  ## Check the style, then run all tests
-	$(VENV)/bin/python -m pytest -n 2 --durations=10
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup --durations=10
 
 quick: $(READY)  ## Run the tests that take no more than seconds each
-	$(VENV)/bin/python -m pytest -n 2 -m 'not slow'
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m 'not slow'
 
 lint: $(READY)  ## Check style, types and spelling
 	$(VENV)/bin/ruff check .
