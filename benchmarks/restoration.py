@@ -1,7 +1,7 @@
 """Two facts about `deeprftv2 restore`: `python benchmarks/restoration.py memory`, `... guard PHOTOGRAPHS`.
 
-`memory`: by how much restoring a photograph raises the peak of a process, per pixel, without what the network needs. Its
-network is the identity, and the slope between two sizes leaves out what does not grow.
+`memory`: by how much restoring a photograph raises the peak of a process, per pixel, without what the network needs.
+Its network is the identity, and the slope between two sizes leaves out what does not grow.
 
 `guard`: what a perfect restoration does to the numbers that `restoration.guard` sets its limits for. Sharp photographs
 are blurred in linear light by straight motion; the sharp one then stands for the output, the blurred one for the input.
