@@ -36,16 +36,16 @@ def paste(text: str, name: str, content: str) -> str:
     Raises:
         SystemExit: The text lacks them.
     """
-    begin, end = f'<!-- {name} -->\n', f'\n<!-- end of {name} -->'
-    if begin not in text or end not in text:
+    before, begin, rest = text.partition(f'<!-- {name} -->\n')
+    _, end, after = rest.partition(f'<!-- end of {name} -->')
+    if not begin or not end:
         sys.exit(f'There are no markers "{name}".')
-    before, _, rest = text.partition(begin)
-    return f'{before}{begin}{content.strip()}{end}{rest.partition(end)[2]}'
+    return f'{before}{begin}{content.strip()}\n{end}{after}'
 
 
 def between(text: str, name: str) -> str:
     """What stands between the markers of a name."""
-    return text.partition(f'<!-- {name} -->\n')[2].partition(f'\n<!-- end of {name} -->')[0]
+    return text.partition(f'<!-- {name} -->\n')[2].partition(f'<!-- end of {name} -->')[0].strip()
 
 
 def table_of_sources() -> str:

@@ -69,6 +69,7 @@ def test_the_one_line(script):
 def test_pasting_keeps_what_is_around(script):
     text = 'a\n<!-- x -->\nold\n<!-- end of x -->\nb\n'
     assert script.paste(text, 'x', 'new\n') == text.replace('old', 'new')
+    assert script.paste(text.replace('old\n', ''), 'x', 'new') == text.replace('old', 'new')
     assert script.between(text, 'x') == 'old'
     with pytest.raises(SystemExit, match='no markers "y"'):
         script.paste(text, 'y', '')
