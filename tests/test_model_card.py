@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from processes import ROOT
 
+from deeprftv2_arch.restoration.evaluation import filters
+
 
 @pytest.fixture(scope='module')
 def script() -> ModuleType:
@@ -32,6 +34,12 @@ def test_the_card_and_the_readme_say_the_same(script):
     (gain,) = re.findall(r'\| DeepRFTv2 .*?\| +([+-]\d+\.\d\d) ', figures)
     line = script.between(script.README.read_text(encoding='utf-8'), 'gains')
     assert f'synthetic blur: {gain} dB' in ' '.join(line.split())
+
+
+def test_the_card_counts_the_filters_that_were_tried(script):
+    masks, wieners = len(filters.RADII) * len(filters.AMOUNTS), len(filters._kernels()) * len(filters.BALANCES)
+    card = ' '.join(script.CARD.read_text(encoding='utf-8').split())
+    assert f'of {masks} unsharp masks and {wieners} Wiener filters' in card
 
 
 def test_the_table_of_photographs_counts_the_list(script):

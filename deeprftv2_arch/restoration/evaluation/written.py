@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -129,11 +130,12 @@ def _scenes(found: Evaluation) -> list[str]:
 def _sharp(changes: Mapping[str, float]) -> str:
     decibels = list(changes.values())
     least = min(changes, key=changes.__getitem__)
-    return (
+    text = (
         'Sharp images are to be left alone. The PSNR of the output against the input is '
         f'{fmean(decibels):.2f} dB in the mean of {len(decibels)} images, {median(decibels):.2f} in the median, '
         f'{changes[least]:.2f} for the one that changed most ({least}).'
     )
+    return textwrap.fill(text, 120)
 
 
 def _markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
