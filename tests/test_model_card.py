@@ -48,7 +48,7 @@ def test_the_table_of_photographs_counts_the_list(script):
         rows = list(csv.DictReader(file, delimiter='\t'))
     counted = re.findall(r'^\| (\d+) \|', script.table_of_sources(), re.MULTILINE)
     assert sum(map(int, counted)) == len(rows)
-    assert not any('kodak' in row['path'].lower() for row in rows)  # they measure
+    assert not any('kodim' in row['path'].lower() for row in rows)  # the Kodak pictures measure
 
 
 def test_pictures_are_there_and_small(script):
