@@ -44,7 +44,7 @@ def restore_one(kind: str, side: int) -> None:
     """Restore one square photograph and print the growth of the peak as JSON."""
     restorer = Restorer(RestorationNetwork(nn.Identity(), 'identity', 1, 3, cost=1), 'cpu')
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / f'source {kind}', Path(folder) / f'target {kind}'
+        source, target = Path(folder) / f'source.{kind}', Path(folder) / f'target.{kind}'
         pixels = cv2.resize(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), (side, side))
         cv2.imwrite(str(source), pixels.astype(np.uint16) * 257 if kind.startswith('16') else pixels)
         del pixels
@@ -61,7 +61,7 @@ def restore_one(kind: str, side: int) -> None:
             )
             assert not done.failed
 
-        small = Path(folder) / f'small {kind}'
+        small = Path(folder) / f'small.{kind}'
         Image.new('RGB', (64, 64)).save(small)
         run(Job(small, target))  # loads the libraries
         print(json.dumps(peak_growth(lambda: run(Job(source, target)))))
