@@ -35,6 +35,9 @@ COMMANDS = {
         registers=False,
         interrupted='Interrupted. Run the same command again to go on.',
     ),
+    'evaluate-photos': Command(
+        'evaluate_photos', 'measure a network on photographs, blurred and sharp', registers=False
+    ),
     'train': Command('train', 'train with an option file', registers=False),
     'test': Command('test', 'test with an option file: restore, measure, compare with the paper', registers=False),
     'prepare': Command(
