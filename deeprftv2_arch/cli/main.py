@@ -35,6 +35,7 @@ COMMANDS = {
         registers=False,
         interrupted='Interrupted. Run the same command again to go on.',
     ),
+    'page': Command('page', 'restore photographs in the browser', registers=False),
     'train': Command('train', 'train with an option file', registers=False),
     'test': Command('test', 'test with an option file: restore, measure, compare with the paper', registers=False),
     'prepare': Command(
