@@ -32,19 +32,19 @@ def main(arguments: list[str] | None = None) -> None:
     files: list[str | None] = list(args.weights)
     if SHIPPED.is_file() or not files:
         files.append(None)
-    names = _names(files)
+    chosen_by = names(files)
     options = {'tile': tile_size(args.tile), 'precision': args.precision}
-    restorers = {name: Restorer.load(file, args.device, **options) for name, file in zip(names, files, strict=True)}
-    first = restorers[names[0]]
+    restorers = {name: Restorer.load(file, args.device, **options) for name, file in zip(chosen_by, files, strict=True)}
+    first = restorers[chosen_by[0]]
     print(f'{", ".join(restorer.network.name for restorer in restorers.values())} on {first.device}', flush=True)
     serve(restorers, port=args.port, opens_browser=not args.no_browser, max_megapixels=args.max_megapixels)
 
 
-def _names(files: list[str | None]) -> list[str]:
+def names(files: list[str | None]) -> list[str]:
     """What files of weights are called on the page: their own names, or their paths where those are the same."""
-    names = [SHIPPED_NAME if file is None else Path(file).name for file in files]
+    found = [SHIPPED_NAME if file is None else Path(file).name for file in files]
     return [
-        name if file is None or names.count(name) == 1 else str(file) for name, file in zip(names, files, strict=True)
+        name if file is None or found.count(name) == 1 else str(file) for name, file in zip(found, files, strict=True)
     ]
 
 

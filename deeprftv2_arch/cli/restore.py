@@ -109,10 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--out', default='restored', metavar='DIR', help='folder to write to (default: restored)')
     parser.add_argument('--overwrite', action='store_true', help='make again what is there already')
     parser.add_argument('--format', choices=[name.lower() for name in FORMATS], help='(default: as the photograph)')
-    parser.add_argument('--quality', type=number_in(1, 100, int), default=95, help='of JPEG and WebP, 1 to 100 (default: 95)')
+    parser.add_argument(
+        '--quality', type=number_in(1, 100, int), default=95, help='of JPEG and WebP, 1 to 100 (default: 95)'
+    )
     parser.add_argument('--strip-metadata', action='store_true', help='keep colour profile and orientation alone')
     parser.add_argument('--weights', metavar='FILE', help='other weights than those of this package (docs/restore.md)')
-    parser.add_argument('--strength', type=number_in(0, 1, float), default=1.0, help='0 for the input, 1 for all (default)')
+    parser.add_argument(
+        '--strength', type=number_in(0, 1, float), default=1.0, help='0 for the input, 1 for all (default)'
+    )
     parser.add_argument(
         '--self-ensemble', action='store_true', help='mean over eight flips and turns; takes 8 times as long'
     )

@@ -16,18 +16,22 @@ from deeprftv2_arch.utils.errors import UserError
 TITLE = 'Restore a photograph'
 HEAD = (
     f'# {TITLE}\n'
-    'Photographs stay on this computer. The restored one is downloaded in the format of the photograph, '
-    'with its metadata.'
+    'Drop a blurred photograph. It stays on this computer; the restored one is downloaded in its format, with its '
+    'metadata.'
 )
 STYLE = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto; }
-#view { min-height: 560px; }
+#view { min-height: 480px; }
 footer { display: none !important; }
 """
 THEME = gradio.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
 """With the fonts of the system: those of gradio's own theme come from a server."""
 
 ONE_AT_A_TIME: dict[str, Any] = {'concurrency_limit': 1, 'concurrency_id': 'photograph', 'api_visibility': 'private'}
+
+
+PROGRESS = gradio.Progress()
+"""As a default it tells gradio to show how far a function is."""
 
 
 def make_page(restorers: Mapping[str, Restorer], folder: Path, max_megapixels: float) -> gradio.Blocks:
@@ -45,7 +49,7 @@ def make_page(restorers: Mapping[str, Restorer], folder: Path, max_megapixels: f
         return sessions.setdefault(name, Session(folder / name))
 
     def take(
-        upload: str, weights: str, strength: float, request: gradio.Request, progress: Any = gradio.Progress()
+        upload: str, weights: str, strength: float, request: gradio.Request, progress: Any = PROGRESS
     ) -> Iterator[dict]:
         session = session_of(request)
         yield at_work(f'Restoring {Path(upload).name} ...')
@@ -56,9 +60,7 @@ def make_page(restorers: Mapping[str, Restorer], folder: Path, max_megapixels: f
             return
         yield restored(session, weights, strength, progress)
 
-    def take_again(
-        weights: str, strength: float, request: gradio.Request, progress: Any = gradio.Progress()
-    ) -> Iterator[dict]:
+    def take_again(weights: str, strength: float, request: gradio.Request, progress: Any = PROGRESS) -> Iterator[dict]:
         session = session_of(request)
         if session.is_empty:
             return
@@ -122,16 +124,22 @@ def make_page(restorers: Mapping[str, Restorer], folder: Path, max_megapixels: f
                     names, value=names[0], label='Weights', visible=len(names) > 1, elem_id='weights'
                 )
                 strength = gradio.Slider(
-                    0, 1, value=1, step=0.05, label='Strength: 0 for the photograph, 1 for all', elem_id='strength'
+                    0,
+                    1,
+                    value=1,
+                    step=0.05,
+                    label='Strength',
+                    info='0 for the photograph, 1 for all',
+                    elem_id='strength',
                 )
-                message = gradio.Textbox(label='What happens', lines=3, interactive=False, elem_id='message')
+                message = gradio.Textbox(label='Result', lines=3, interactive=False, elem_id='message')
                 stop = gradio.Button('Stop', variant='stop', visible=False, elem_id='stop')
                 download = gradio.DownloadButton('Download', variant='primary', interactive=False, elem_id='download')
             with gradio.Column(scale=3):
                 view = gradio.ImageSlider(
                     label='Before and after; turn the wheel to enlarge',
                     interactive=False,
-                    max_height=800,
+                    max_height=640,
                     buttons=['fullscreen'],
                     elem_id='view',
                 )

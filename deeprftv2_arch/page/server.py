@@ -33,9 +33,7 @@ def check_gradio() -> None:
         raise UserError("The page needs the package gradio. Try: pip install 'deeprftv2_arch[page]'") from error
 
 
-def serve(
-    restorers: Mapping[str, Restorer], *, port: int | None, opens_browser: bool, max_megapixels: float
-) -> None:
+def serve(restorers: Mapping[str, Restorer], *, port: int | None, opens_browser: bool, max_megapixels: float) -> None:
     """Serve the page until Ctrl+C or SIGTERM.
 
     Args:

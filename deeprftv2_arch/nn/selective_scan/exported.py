@@ -53,6 +53,6 @@ def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, d
 
 
 def _chunks(x: Tensor) -> Tensor:
-    """(B, L, X) -> (T, R, X): T steps of a chunk, R = chunks * batch rows; zeros at the end, which a scan passes over."""
+    """(B, L, X) -> (T, R, X): T steps, R = chunks * batch rows; filled with zeros, which a scan passes over."""
     x = F.pad(x, (0, 0, 0, -x.shape[1] % STEPS))
     return x.unflatten(1, (-1, STEPS)).permute(2, 1, 0, 3).flatten(1, 2)
