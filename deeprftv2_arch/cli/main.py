@@ -47,6 +47,7 @@ COMMANDS = {
     'options': Command('check_options', 'check option files, or print the reference of all keys', registers=False),
     'metrics': Command('check_metrics', 'check the metrics against exact identities and published values'),
     'convert': Command('convert', 'convert weights between the published key names and ours'),
+    'export': Command('export', 'write a network as an ONNX file', registers=False),
     'attach': Command('attach', 'register our names in an unmodified BasicSR checkout', registers=False),
     'report': Command('report', 'write an HTML page about a training'),
     'complexity': Command('complexity', 'count the parameters and operations of a network'),
