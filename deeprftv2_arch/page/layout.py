@@ -21,7 +21,7 @@ HEAD = (
 )
 STYLE = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto; }
-#view { min-height: 480px; }
+#view { min-height: 400px; }
 footer { display: none !important; }
 """
 THEME = gradio.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
@@ -110,7 +110,7 @@ def make_page(restorers: Mapping[str, Restorer], folder: Path, max_megapixels: f
             session.close()
 
     names = list(restorers)
-    with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with gradio.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
         gradio.Markdown(HEAD)
         with gradio.Row():
             with gradio.Column(scale=1, min_width=300):
