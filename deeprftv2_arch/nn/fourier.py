@@ -9,10 +9,12 @@ from torch import Tensor
 
 
 def irfft2(spectrum: Tensor, height: int, width: int) -> Tensor:
-    """``torch.fft.irfft2`` with the sides of the map: (..., height, width // 2 + 1) complex -> (..., height, width)."""
+    """``torch.fft.irfft2`` with the sides of the map: (..., height, width // 2 + 1) -> (..., height, width)."""
     if not torch.onnx.is_in_onnx_export():
         return torch.fft.irfft2(spectrum, s=(height, width))
     # ONNX has no transform that ends in real numbers. Row by row it is a product with cosines and sines.
+    if not spectrum.is_complex():
+        spectrum = torch.complex(spectrum, torch.zeros_like(spectrum))
     rows = torch.fft.ifft(spectrum, dim=-2)
     frequency = torch.arange(spectrum.shape[-1], device=spectrum.device)[:, None]
     place = torch.arange(width, device=spectrum.device)
