@@ -27,6 +27,9 @@ FOREIGN = {'selective_scan_cuda', 'mamba_ssm', 'triton'}
 """For CUDA, and imported only where they are: torch brings triton, the others a user has built."""
 
 
+pytestmark = pytest.mark.xdist_group('packaging')  # one worker builds the wheel for all of them
+
+
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
     """The wheel that pip builds of the files in this checkout."""
