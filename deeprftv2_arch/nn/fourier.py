@@ -18,8 +18,9 @@ def irfft2(spectrum: Tensor, height: int, width: int) -> Tensor:
     rows = torch.fft.ifft(spectrum, dim=-2)
     frequency = torch.arange(spectrum.shape[-1], device=spectrum.device)[:, None]
     place = torch.arange(width, device=spectrum.device)
-    angle = (frequency * place % width).to(rows.real.dtype) * (2 * math.pi / width)
+    length = place[-1:] + 1  # the width as a tensor: the exporter divides by no other unknown
+    angle = (frequency * place % length).to(rows.real.dtype) * (2 * math.pi / length)
     # Every frequency stands for the opposite one too, but for the lowest and, of an even side, the highest.
-    counted_once = (frequency == 0) | (2 * frequency == width)
-    share = torch.where(counted_once, 1.0, 2.0).to(angle.dtype) / width
+    counted_once = (frequency == 0) | (2 * frequency == length)
+    share = torch.where(counted_once, 1.0, 2.0).to(angle.dtype) / length
     return rows.real @ (share * angle.cos()) - rows.imag @ (share * angle.sin())
