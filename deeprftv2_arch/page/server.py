@@ -7,6 +7,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,9 @@ def check_gradio() -> None:
     Raises:
         UserError: gradio is missing.
     """
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise UserError("The page needs the package gradio. Try: pip install 'deeprftv2_arch[page]'") from error
+    # Not imported yet: it makes folders where the environment says by then.
+    if find_spec('gradio') is None:
+        raise UserError("The page needs the package gradio. Try: pip install 'deeprftv2_arch[page]'")
 
 
 def serve(restorers: Mapping[str, Restorer], *, port: int | None, opens_browser: bool, max_megapixels: float) -> None:
