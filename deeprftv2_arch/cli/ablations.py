@@ -150,6 +150,8 @@ def _small_options(ablation: Ablation, args: argparse.Namespace) -> dict[str, An
     train, val = options['datasets']['train'], options['datasets']['val']
     train.update(name='train', dataroot_lq=args.lq, dataroot_gt=args.gt, num_worker_per_gpu=1)
     val.update(name='val', dataroot_lq=args.val_lq, dataroot_gt=args.val_gt)
+    for data in (train, val):
+        data['io_backend'] = {'type': 'lmdb' if data['dataroot_lq'].endswith('.lmdb') else 'disk'}
     options['train']['stages'] = [{'gt_size': args.crop, 'total_batch': args.batch, 'iterations': args.iterations}]
     options['train']['total_iter'] = args.iterations
     options['val'].update(val_freq=args.iterations + 1, pbar=False)  # once, at the end

@@ -52,7 +52,7 @@ def small(options: dict[str, Any], folder: Path) -> dict[str, Any]:
         if 'gt_size' in data:
             data['gt_size'] = 24
         if 'num_worker_per_gpu' in data:
-            data['num_worker_per_gpu'] = 0
+            data.update(num_worker_per_gpu=0, batch_size_per_gpu=2)
         if 'io_backend' in data:
             data['io_backend'] = {'type': 'disk'}
     tiny = {'width': 4, 'num_blocks': [1, 1], 'block_types': [['naf', 'naf']], 'num_columns': 1, 'fke': False}
