@@ -68,7 +68,7 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
 
 def pointwise_of_all(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute ``weight @ cat(maps) + bias`` at every pixel: maps (N, C_i, H, W), weight (K, sum of all C_i)."""
-    if not fused.runs(*maps) or len(weight) % fused.LANES:
+    if not fused.runs(*maps) or not fused.fits(len(weight)):
         return pointwise(torch.cat(list(maps), dim=1), weight, bias)
     # A product for each map, added to the one before: nothing is concatenated.
     weights = weight.split([x.shape[1] for x in maps], dim=1)

@@ -21,7 +21,7 @@ from deeprftv2_arch.nn.pointwise import PointwiseFusion
 from deeprftv2_arch.nn.vsblock import SelectiveScan2d, VSBlock
 
 # One pixel, one row, one column, a tile of the kernels, some pixels more, two samples, more columns than a strip.
-SIZES = [(2, 16, 1, 1), (1, 32, 1, 5), (1, 16, 7, 1), (1, 48, 3, 48), (2, 64, 9, 33), (1, 16, 4, 258)]
+SIZES = [(2, 16, 1, 1), (1, 32, 1, 5), (1, 16, 7, 1), (1, 48, 3, 48), (2, 64, 9, 33), (1, 24, 4, 30), (1, 16, 4, 258)]
 
 
 @pytest.fixture(autouse=True)

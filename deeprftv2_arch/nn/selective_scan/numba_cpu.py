@@ -21,8 +21,8 @@ from deeprftv2_arch.nn.kernels.simd import LANES
 from deeprftv2_arch.nn.kernels.threads import run
 from deeprftv2_arch.nn.selective_scan import numba_kernels as kernels
 
-# Blocks of features of one job: as many as keep all their states in the L1 cache.
-_BLOCKS = 8
+# Blocks of features of one job, 128 features: as many as keep all their states in the L1 cache.
+_BLOCKS = 128 // LANES
 # Below about 0.1 ms of work waking other threads costs more than they give.
 _STATE_UPDATES = 2**18
 
