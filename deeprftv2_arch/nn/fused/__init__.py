@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from deeprftv2_arch.nn.fused.calls import lanes, passes
 from deeprftv2_arch.nn.fused.functions import FeedForward, GatedUpdate, NormExpandDepthwise, Update
+from deeprftv2_arch.nn.fused.scan_function import ScanInputs
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.precision import autocasts_to_half
 
@@ -147,6 +148,28 @@ def gated_update(
     settings = np.float32(scan_norm.eps), np.float32(norm.eps), torch.is_grad_enabled()
     parameters = scan_norm.weight, scan_norm.bias, *_folded(norm, gates, None), weight
     return _channels(GatedUpdate.apply(*maps, *parameters, *settings))
+
+
+def scan_inputs(features: Tensor, weight: Tensor, convolution: nn.Conv1d, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Project every pixel, convolve along the rows put end to end, and spread the first channels over all features.
+
+    Args:
+        features: (N, D, H, W).
+        weight: (K, D).
+        convolution: Depthwise over K channels, 7 taps.
+        spread: (D, R).
+
+    Returns:
+        (N, H W, D), the first R channels of the convolution times spread, and (N, H W, K - R), the other channels.
+    """
+    channels, inner, rank = len(weight), features.shape[1], spread.shape[1]
+    _check((weight, (channels, inner)), (convolution.weight, (channels, 1, 7)), (spread, (inner, rank)))
+    if not fits(channels - rank):
+        raise ValueError(
+            f'a fused pass needs whole vectors of {lanes()} channels, but the weights are {channels - rank}'
+        )
+    parameters = weight, convolution.weight.flatten(1), convolution.bias, spread, torch.is_grad_enabled()
+    return ScanInputs.apply(_pixels(features).flatten(1, 2), *parameters)
 
 
 def _folded(norm: LayerNorm2d, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
