@@ -158,7 +158,7 @@ def add_scan(base: Tensor, x: Tensor, norm: LayerNorm2d, scan: GatedScan, gain: 
 
 
 def scan_inputs(features: Tensor, project: nn.Linear, convolution: nn.Conv1d, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute ``c = convolution(project(features))`` along rows put end to end; return ``spread @ c[:R]`` and ``c[R:]``.
+    """Compute ``c = convolution(project(features))`` along rows put end to end, then ``spread @ c[:R]`` and ``c[R:]``.
 
     Args:
         features: (N, D, H, W).
