@@ -24,25 +24,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 class Case(NamedTuple):
-    """What is trained: options of the network, number and side of the crops."""
+    """What is trained: options of the network, or the option file that has them, number and side of the crops."""
 
-    options: dict[str, Any]
+    options: dict[str, Any] | str
     batch: int
     size: int
 
 
 PLAIN = [['naf'] * 3] * 2
 SMALL = {'width': 24, 'num_blocks': [1, 1, 2], 'block_types': PLAIN, 'num_columns': 1, 'reversible': False}
-DEMO = {'width': 16, 'num_blocks': [1, 1, 1], 'block_types': [['naf', 'nafevs', 'nafevs'], ['naf'] * 3]}
 CASES = {
     'small': Case({**SMALL, 'zero_init_tails': True}, 4, 96),  # options/train_photos.yml
-    'demo': Case(DEMO, 2, 64),  # options/demo_train.yml
+    'demo': Case('options/demo_train.yml', 2, 64),  # of either commit
     'S': Case({'block_types': PLAIN}, 1, 192),
     'B': Case({}, 1, 192),
 }
@@ -53,8 +53,13 @@ def prepare(case: Case, forward: bool) -> Callable[[], None]:
     import deeprftv2_arch  # noqa: F401  patches BasicSR first
     from deeprftv2_arch.archs import DeepRFTv2
 
+    options = case.options
+    if isinstance(options, str):
+        # Read in the folder of the commit that is measured.
+        options = yaml.safe_load(Path(options).read_text())['network_g']
+        options.pop('type')
     torch.manual_seed(0)
-    net = DeepRFTv2(**case.options)
+    net = DeepRFTv2(**options)
     image, sharp = torch.rand(2, case.batch, 3, case.size, case.size)
 
     def step() -> None:
