@@ -28,7 +28,7 @@ _STATE_UPDATES = 2**18
 
 
 def _pack(x: Tensor) -> Tensor:
-    """(D, *) -> (blocks, *, 16): features in blocks of lanes, the last one filled up with zeros."""
+    """(D, *) -> (blocks, *, LANES): features in blocks of lanes, the last one filled up with zeros."""
     x = F.pad(x.movedim(0, -1), (0, -x.shape[0] % LANES))
     return x.unflatten(-1, (-1, LANES)).movedim(-2, 0).contiguous()
 
@@ -52,7 +52,7 @@ def _samples(*inputs: Tensor) -> list[kernels.Sample]:
 
 
 def _forward(inputs: Sequence[Tensor], keep: bool) -> tuple[Tensor, Tensor]:
-    """Return outputs (B, L, D) and, if keep, the states before the chunks (B, chunks, blocks, N, 16)."""
+    """Return outputs (B, L, D) and, if keep, the states before the chunks (B, chunks, blocks, N, LANES)."""
     u, _, A, *_ = inputs
     batch, length, _ = u.shape
     y = torch.empty_like(u)
