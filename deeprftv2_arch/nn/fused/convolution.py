@@ -41,7 +41,7 @@ def fill_zero(ring, slot, first, last):
 
 @njit(**FLAGS)
 def convolve(rows, slots, start, end, c, weight, bias, out):
-    """Convolve a vector of channels from c on of columns start..end-1: out (a vector for each). Column p stands at p + 1."""
+    """Convolve a vector of channels, from c on, of columns start..end-1 into out. Column p stands at p + 1."""
     above, row, below = slots
     t0, t1, t2 = load(weight, (0, c)), load(weight, (1, c)), load(weight, (2, c))
     t3, t4, t5 = load(weight, (3, c)), load(weight, (4, c)), load(weight, (5, c))
