@@ -15,7 +15,8 @@ import cv2
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
+# One worker runs them all: they share the runs of the demo.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('demo')]
 
 ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = ('chelsea', 'coffee', 'rocket')

@@ -13,6 +13,7 @@ FLOORS = [
     {'cli'},
     {'launch'},
     {'basicsr_compat'},
+    {'page', 'export'},
     {'prepare', 'report', 'restoration', 'spandrel'},
     {'models'},
     {'evaluation'},

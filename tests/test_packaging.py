@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from importlib.metadata import EntryPoint
@@ -25,6 +26,9 @@ import deeprftv2_arch
 PYTHONS = ('3.10', '3.11', '3.12')
 FOREIGN = {'selective_scan_cuda', 'mamba_ssm', 'triton'}
 """For CUDA, and imported only where they are: torch brings triton, the others a user has built."""
+
+
+pytestmark = pytest.mark.xdist_group('packaging')  # one worker builds the wheel for all of them
 
 
 @pytest.fixture(scope='module')
@@ -101,7 +105,20 @@ def test_the_package_alone_is_packaged(wheel, package):
     sources = [path for path in (ROOT / 'deeprftv2_arch').rglob('*') if path.is_file()]
     expected = {path.relative_to(ROOT).as_posix() for path in sources if '__pycache__' not in path.parts}
     assert {name for name in wheel.namelist() if '.dist-info/' not in name} == expected
-    assert 'deeprftv2_arch/py.typed' in expected
+    assert {'deeprftv2_arch/py.typed', 'deeprftv2_arch/weights/photos.safetensors'} <= expected
+
+
+def test_the_source_distribution_has_the_weights(tmp_path):
+    for name in ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, tmp_path)
+    ignored = shutil.ignore_patterns('__pycache__')
+    shutil.copytree(ROOT / 'deeprftv2_arch', tmp_path / 'deeprftv2_arch', ignore=ignored)
+    built = python('setup.py', '--quiet', 'sdist', folder=tmp_path, path=[])
+    assert built.returncode == 0, built.stderr
+    with tarfile.open(*tmp_path.glob('dist/*.tar.gz')) as archive:
+        (member,) = [one for one in archive.getmembers() if one.name.endswith('weights/photos.safetensors')]
+        assert member.size == (ROOT / 'deeprftv2_arch/weights/photos.safetensors').stat().st_size
+        assert member.size <= 8e6
 
 
 def test_the_console_script(wheel):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from deeprftv2_arch.nn.fdikp.kernel_stack import KernelStack
 from deeprftv2_arch.nn.vsblock import STATE_SIZE, SelectiveScan2d
 from deeprftv2_arch.utils.contracts import returns_all_outputs
+from deeprftv2_arch.utils.shapes_only import shapes_only
 
 # Multiply-accumulates per channel, state and step of a selective scan, by the convention of the field.
 SCAN_COST = 9
@@ -45,7 +46,7 @@ def build_and_measure(build: Callable[[], nn.Module], height: int, width: int, c
         channels: Channels of the image.
     """
     try:
-        with torch.device('meta'):
+        with shapes_only():
             network = build()
         return measure(network, height, width, channels)
     except Exception:  # whatever a network does with tensors that have no values

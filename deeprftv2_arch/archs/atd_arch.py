@@ -11,6 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeprftv2_arch.archs.limits import check_number_of_blocks
 from deeprftv2_arch.archs.signatures import with_arguments_of
 from deeprftv2_arch.nn.atd.block import ATDBlock, to_map, to_pixels
 from deeprftv2_arch.nn.atd.upsampler import make_upsampler, upsampler_steps
@@ -62,6 +63,7 @@ def _check_counts(depths: Sequence[int], **counts: int) -> None:
             f'{", ".join(counts)} and every number of depths must be at least 1, got '
             f'{", ".join(map(str, counts.values()))} and {list(depths)}'
         )
+    check_number_of_blocks('depths', sum(depths))
 
 
 @ARCH_REGISTRY.register()

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeprftv2_arch.archs.column import IMAGE_KINDS, Column, ScaleUNet, fke_map
-from deeprftv2_arch.archs.limits import check_layout, check_levels, check_shape, default_overlap, scaled_windows
+from deeprftv2_arch.archs.limits import (
+    check_layout,
+    check_levels,
+    check_number_of_blocks,
+    check_shape,
+    default_overlap,
+    scaled_windows,
+)
 from deeprftv2_arch.nn.column_state import ColumnState, LastOutputState, MapKey, MapKind
 from deeprftv2_arch.nn.fke import FourierKernelEstimator
 from deeprftv2_arch.nn.fke_design import EstimatorDesign
@@ -110,6 +117,7 @@ class DeepRFTv2(nn.Module):
         levels, scales = len(num_blocks), len(block_types)
         check_shape(num_blocks, block_types, num_columns=num_columns, width=width, in_channels=in_channels)
         check_layout(layout, scales)
+        check_number_of_blocks('fke_depths', sum(fke_depths))
         size_multiple = 2 ** (levels + scales - 2)
         if fke_window is not None:
             scaled_windows('fke_window', fke_window, fke_overlap, size_multiple, scales)

@@ -13,7 +13,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from deeprftv2_arch.archs.limits import default_overlap, scaled_windows
+from deeprftv2_arch.archs.limits import check_number_of_blocks, default_overlap, scaled_windows
 from deeprftv2_arch.nn.fdikp.backbone import FeatureUNet
 from deeprftv2_arch.nn.fdikp.inverse_kernels import DualBranchInverseKernels
 from deeprftv2_arch.nn.fdikp.position_adaptive import PositionAdaptiveConvolution
@@ -219,3 +219,4 @@ def _check_sizes(in_channels: int, width: int, num_blocks: Sequence[int], num_sc
         )
     if not num_blocks or min(num_blocks) < 0:
         raise ValueError(f'num_blocks needs a number per level, none of them negative, got {list(num_blocks)}')
+    check_number_of_blocks('num_blocks', sum(num_blocks))

@@ -1,4 +1,4 @@
-"""What the options of DeepRFTv2 must keep to: numbers of levels, scales and blocks, sizes of windows."""
+"""What the options of networks must keep to: numbers of levels, scales and blocks, sizes of windows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from collections.abc import Sequence
 from deeprftv2_arch.nn.pooling import check_pooling
 from deeprftv2_arch.nn.stack import pooling_window
 from deeprftv2_arch.nn.windows import Windows, check_windows
+
+MOST_BLOCKS = 1000
+"""Of all levels, scales and columns. DeepRFTv2-B has 52; a number this large is a mistake, and takes long to build."""
+
+
+def check_number_of_blocks(name: str, count: int) -> None:
+    """Raise ValueError for more blocks than anybody can mean."""
+    if count > MOST_BLOCKS:
+        raise ValueError(f'{name} asks for {count:,} blocks; at most {MOST_BLOCKS:,} are built')
 
 
 def scaled_windows(name: str, size: int, overlap: int, multiple: int, scales: int) -> list[Windows]:
@@ -51,6 +60,7 @@ def check_shape(num_blocks: Sequence[int], block_types: Sequence[Sequence[str]],
             f'{", ".join(names)} and {last} must be at least 1 and num_blocks not negative, got '
             f'{", ".join(map(str, positive.values()))} and {list(num_blocks)}'
         )
+    check_number_of_blocks('num_blocks', sum(num_blocks) * len(block_types) * positive.get('num_columns', 1))
 
 
 def check_layout(layout: str, scales: int) -> None:

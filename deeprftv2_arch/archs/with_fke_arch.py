@@ -90,7 +90,7 @@ def WithFKE(  # noqa: N802  # its name in option files
     names = ARCH_REGISTRY.keys()
     registered = next((name for name in (kind, f'{kind}_basicsr') if name in names), None)
     if registered is None or registered == 'WithFKE':
-        raise ValueError(f'network.type: there is no network {kind!r} to build{nearest(str(kind), names)}.')
+        raise ValueError(f'network.type: there is no network {kind!r} to build{nearest(kind, names)}.')
     net = ARCH_REGISTRY.get(registered)(**options)
     parts = dict(net.named_modules())
     if not after or after not in parts:

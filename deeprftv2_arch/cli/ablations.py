@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from basicsr.utils.registry import ARCH_REGISTRY
 from tqdm import tqdm
@@ -20,6 +19,7 @@ from deeprftv2_arch.cli.arguments import command_parser
 from deeprftv2_arch.models.training_log import FILE_NAME, read_values
 from deeprftv2_arch.utils.atomic_file import write_atomically
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.shapes_only import shapes_only
 from deeprftv2_arch.utils.suggest import nearest
 
 LAUNCHER = 'import sys; from deeprftv2_arch.cli.main import main; sys.exit(main())'
@@ -90,7 +90,7 @@ def _positive(text: str) -> int:
 
 def _count(network: dict[str, Any]) -> Complexity:
     options = dict(network)
-    with torch.device('meta'):
+    with shapes_only():
         built = ARCH_REGISTRY.get(options.pop('type'))(**options)
     return measure(built, 256, 256)
 
@@ -181,7 +181,7 @@ def _print_reached(rows: list[Ablation], reached: dict[str, float], args: argpar
     print(f'{args.iterations} iterations of {args.batch} crops of {args.crop}, width {args.width} for 48')
     print(f'{"row":<10} {"":<40} {"paper":>6} {"here":>6} {"parameters":>11}')
     for ablation in rows:
-        with torch.device('meta'):
+        with shapes_only():
             network = narrowed(ablation.network, args.width)
             built = ARCH_REGISTRY.get(network.pop('type'))(**network)
         parameters = sum(parameter.numel() for parameter in built.parameters())

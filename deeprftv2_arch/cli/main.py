@@ -35,6 +35,10 @@ COMMANDS = {
         registers=False,
         interrupted='Interrupted. Run the same command again to go on.',
     ),
+    'page': Command('page', 'restore photographs in the browser', registers=False),
+    'evaluate-photos': Command(
+        'evaluate_photos', 'measure a network on photographs, blurred and sharp', registers=False
+    ),
     'train': Command('train', 'train with an option file', registers=False),
     'test': Command('test', 'test with an option file: restore, measure, compare with the paper', registers=False),
     'prepare': Command(
@@ -46,6 +50,7 @@ COMMANDS = {
     'options': Command('check_options', 'check option files, or print the reference of all keys', registers=False),
     'metrics': Command('check_metrics', 'check the metrics against exact identities and published values'),
     'convert': Command('convert', 'convert weights between the published key names and ours'),
+    'export': Command('export', 'write a network as an ONNX file', registers=False),
     'attach': Command('attach', 'register our names in an unmodified BasicSR checkout', registers=False),
     'report': Command('report', 'write an HTML page about a training'),
     'complexity': Command('complexity', 'count the parameters and operations of a network'),

@@ -7,16 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from tqdm import tqdm
 
-from deeprftv2_arch.cli.arguments import command_parser
+from deeprftv2_arch.cli.arguments import command_parser, number_in, tile_size
 from deeprftv2_arch.restoration.batch import Job, Output, check_writable, find_jobs, restore_all
 from deeprftv2_arch.restoration.photo_file import MAX_MEGAPIXELS
 from deeprftv2_arch.restoration.photo_formats import FORMATS
 from deeprftv2_arch.utils.console import PROGRAM_ERROR
-from deeprftv2_arch.utils.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     restorer = Restorer.load(
         args.weights,
         args.device,
-        tile=_tile(args.tile),
+        tile=tile_size(args.tile),
         precision=args.precision,
         self_ensemble=args.self_ensemble,
     )
@@ -111,10 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--out', default='restored', metavar='DIR', help='folder to write to (default: restored)')
     parser.add_argument('--overwrite', action='store_true', help='make again what is there already')
     parser.add_argument('--format', choices=[name.lower() for name in FORMATS], help='(default: as the photograph)')
-    parser.add_argument('--quality', type=_in(1, 100, int), default=95, help='of JPEG and WebP, 1 to 100 (default: 95)')
+    parser.add_argument(
+        '--quality', type=number_in(1, 100, int), default=95, help='of JPEG and WebP, 1 to 100 (default: 95)'
+    )
     parser.add_argument('--strip-metadata', action='store_true', help='keep colour profile and orientation alone')
     parser.add_argument('--weights', metavar='FILE', help='other weights than those of this package (docs/restore.md)')
-    parser.add_argument('--strength', type=_in(0, 1, float), default=1.0, help='0 for the input, 1 for all (default)')
+    parser.add_argument(
+        '--strength', type=number_in(0, 1, float), default=1.0, help='0 for the input, 1 for all (default)'
+    )
     parser.add_argument(
         '--self-ensemble', action='store_true', help='mean over eight flips and turns; takes 8 times as long'
     )
@@ -138,27 +140,3 @@ def _parser() -> argparse.ArgumentParser:
         help=f'refuse larger photographs (default: {MAX_MEGAPIXELS:.0f})',
     )
     return parser
-
-
-def _in(low: float, high: float, kind: Callable[[str], float]) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f'expected a number from {low} to {high}, got {text!r}')
-        return value
-
-    return number
-
-
-def _tile(text: str) -> int | Literal['auto'] | None:
-    if text == 'auto':
-        return 'auto'
-    if text == 'none':
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UserError(f'--tile: expected a number of pixels, auto or none, got {text!r}.') from error

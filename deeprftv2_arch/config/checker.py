@@ -254,7 +254,7 @@ class Checker:
         for key in (name, f'{name}_basicsr') if isinstance(name, str) else ():
             if key in names:
                 return names[key]
-        self.report(path, f'nothing is registered under the name {name!r}{nearest(str(name), names)}.')
+        self.report(path, f'nothing is registered under the name {name!r}{nearest(name, names)}.')
         meant = difflib.get_close_matches(str(name), sorted(names), n=1, cutoff=MEANT)
         return names[meant[0]] if meant else None
 
@@ -263,7 +263,7 @@ class Checker:
         name = part.get('type', default) if isinstance(part, Mapping) else None
         if name in choices:
             return name
-        got = 'none' if name is None else f'{name!r}{nearest(str(name), choices)}'
+        got = 'none' if name is None else f'{name!r}{nearest(name, choices)}'
         self.report((*path, 'type'), f'expected one of {", ".join(choices)}, got {got}.')
         return None
 

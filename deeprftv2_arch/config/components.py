@@ -258,14 +258,13 @@ def refusal(component: Component, arguments: Mapping[str, Any]) -> str:
     Returns:
         What it says against them; empty if it takes them.
     """
-    import torch
-
     from deeprftv2_arch.utils.rng import preserve_rng_state
+    from deeprftv2_arch.utils.shapes_only import shapes_only
 
     thing = getattr(sys.modules[component.module], component.name)
     with preserve_rng_state():
         try:
-            with torch.device('meta'):
+            with shapes_only():
                 thing(**arguments)
         except Exception:  # whatever a class does with tensors that have no values
             return build_error(thing, arguments)

@@ -11,6 +11,7 @@ from typing import Any
 
 from deeprftv2_arch.config.blur_synthesis import SynthesizedBlurOptions
 from deeprftv2_arch.config.checker import Checker, losses
+from deeprftv2_arch.config.network_options import window
 from deeprftv2_arch.config.options import Options
 from deeprftv2_arch.config.problems import KeyPath
 from deeprftv2_arch.config.schema import (
@@ -37,6 +38,7 @@ def check_agreement(checker: Checker, launcher: str) -> None:
     _check_kinds_of_datasets(checker)
     if checker.is_train:
         _check_schedule(checker)
+        _check_crops(checker)
         if checker.is_deblur:
             _check_deblur_training(checker, launcher)
     elif not checker.is_deblur and checker.method_from('nondist_validation').startswith('basicsr.'):
@@ -110,6 +112,18 @@ def _check_schedule(checker: Checker) -> None:
     if end is not None and checker.value(*path).get('type', 'CosineAnnealingLR') == 'CosineAnnealingLR' and end < total:
         message = f'{end:.0f} is less than train.total_iter: {total:.0f}, where the curve must end.'
         checker.report((*path, 'T_max'), message)
+
+
+def _check_crops(checker: Checker) -> None:
+    """Validations pad images for networks of windows, trainings do not; some networks do it by themselves."""
+    crop, scale = checker.value('datasets', 'train', 'gt_size', kind=int), checker.value('scale', kind=int) or 1
+    size = window(checker.value('network_g', kind=Mapping) or {})
+    if crop and crop // scale % size:
+        message = (
+            f'crops of {crop // scale} pixels for a network with window_size: {size}. Unless it pads them by itself, '
+            f'write a multiple of {size * scale}.'
+        )
+        checker.warn(('datasets', 'train', 'gt_size'), message)
 
 
 def _check_deblur_training(checker: Checker, launcher: str) -> None:

@@ -157,5 +157,5 @@ def find_protocol(name: str, where: str = 'protocol') -> Protocol:
     """
     if name not in PROTOCOLS:
         known = ', '.join(PROTOCOLS)
-        raise UserError(f'{where}: there is no protocol {name!r}{nearest(str(name), PROTOCOLS)}. Known: {known}.')
+        raise UserError(f'{where}: there is no protocol {name!r}{nearest(name, PROTOCOLS)}. Known: {known}.')
     return PROTOCOLS[name]

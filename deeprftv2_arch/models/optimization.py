@@ -38,7 +38,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], train: DeblurTrainOption
         options = {**RELEASED_ADAMW, **options}
     if kind not in OPTIMIZERS:
         known = ', '.join(OPTIMIZERS)
-        raise UserError(f'train.optim_g.type: {kind!r} is not one of {known}{nearest(str(kind), OPTIMIZERS)}.')
+        raise UserError(f'train.optim_g.type: {kind!r} is not one of {known}{nearest(kind, OPTIMIZERS)}.')
     rate = options.get('lr')
     if isinstance(rate, bool) or not isinstance(rate, int | float):
         hint = ' YAML takes 1e-3 for text: write 1.0e-3.' if isinstance(rate, str) else ''
@@ -72,7 +72,7 @@ def build_scheduler(optimizer: Optimizer, train: DeblurTrainOptions) -> LRSchedu
         return CosineAnnealingRestartLR(optimizer, periods=[period], eta_min=curve.eta_min)
     if kind not in _BASICSR_SCHEDULERS:
         known = ('CosineAnnealingLR', *_BASICSR_SCHEDULERS)
-        raise UserError(f'train.scheduler.type: {kind!r} is not one of {", ".join(known)}{nearest(str(kind), known)}.')
+        raise UserError(f'train.scheduler.type: {kind!r} is not one of {", ".join(known)}{nearest(kind, known)}.')
     try:
         return _BASICSR_SCHEDULERS[kind](optimizer, **options)
     except (TypeError, AssertionError) as error:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deeprftv2_arch.nn.column_state import ColumnState, MapKey, MapKind, Scaling, couple
 from deeprftv2_arch.nn.fke_design import LEVELS, EstimatorDesign, make_blocks
+from deeprftv2_arch.nn.fourier import irfft2
 from deeprftv2_arch.nn.modules import TypedModuleList
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseFusion
@@ -213,7 +214,7 @@ class KernelConvolution(nn.Module):
         parts = self.windows.split(self.project(feature if target is None else target))
         spectrum, kernel = rfft2(parts), self.head(residual)
         result = spectrum + kernel if self.adds else spectrum * kernel
-        convolved = self.windows.merge(torch.fft.irfft2(result, s=parts.shape[-2:]), *feature.shape[-2:])
+        convolved = self.windows.merge(irfft2(result, *parts.shape[-2:]), *feature.shape[-2:])
         return self.fuse(convolved.to(feature.dtype), feature)
 
 

@@ -22,7 +22,7 @@ from deeprftv2_arch.restoration.photo_formats import FORMATS, HEIC_SUFFIXES, enc
 from deeprftv2_arch.utils.errors import UserError
 
 MAX_MEGAPIXELS = 100.0
-"""Above this a photograph is refused unless asked for: it may be a mistake, and takes 40 bytes a pixel and hours."""
+"""Above this a photograph is refused unless asked for: it may be a mistake, and takes 45 bytes a pixel and hours."""
 
 _WIDE = {'I;16', 'I;16B', 'I;16L', 'I;16N'}
 _REFUSED = {

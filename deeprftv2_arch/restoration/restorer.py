@@ -176,26 +176,35 @@ class Restorer:
                 f'{self.device} has too little memory for this image. Try --tile {self._smaller()}, or --device cpu.'
             ) from error
         finding = guard.compare(image, self._reduced(output))
-        reference = self._enlarged(image)
+        reference = self.enlarged(image)
         output = torch.where(output.isfinite(), output.clamp_(0, 1), reference)
         if finding and on_suspect == 'keep':
             output = reference
         elif finding and on_suspect == 'blend':
             output = torch.lerp(output, reference, guard.mask(finding, *output.shape[-2:]))
-        if strength < 1:
-            output = torch.lerp(reference, output, strength)
-        return Restored(output, finding.reason)
+        return Restored(output if strength == 1 else self.mix(image, output, strength), finding.reason)
+
+    def mix(self, image: Tensor, restored: Tensor, strength: float) -> Tensor:
+        """Mix a restored image with its input, as `run` does for a strength below 1.
+
+        Args:
+            image: (1, 3, H, W), what was restored.
+            restored: (1, 3, scale * H, scale * W), the image that `run` returned for strength 1.
+            strength: 0 for the input, 1 for the restored image, and anything between.
+        """
+        return torch.lerp(self.enlarged(image), restored, strength)
+
+    def enlarged(self, image: Tensor) -> Tensor:
+        """The input in the size of the output, by bicubic interpolation: (1, 3, scale * H, scale * W)."""
+        if self.scale == 1:
+            return image
+        return F.interpolate(image, scale_factor=self.scale, mode='bicubic', align_corners=False).clamp_(0, 1)
 
     def _restore(self, tile: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.half) if self.half else nullcontext():
             if self.self_ensemble:
                 return self_ensemble(self.network, tile)
             return self.network(tile)
-
-    def _enlarged(self, image: Tensor) -> Tensor:
-        if self.scale == 1:
-            return image
-        return F.interpolate(image, scale_factor=self.scale, mode='bicubic', align_corners=False).clamp_(0, 1)
 
     def _reduced(self, output: Tensor) -> Tensor:
         return output if self.scale == 1 else F.avg_pool2d(output, self.scale)

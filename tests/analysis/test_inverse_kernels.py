@@ -105,6 +105,7 @@ def unseen() -> torch.Tensor:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group('learned inverse kernels')  # one worker trains for all of them
 class TestLearned:
     """With the loss on images alone. Thresholds lie well inside of what was measured, which the comments give."""
 

@@ -184,6 +184,7 @@ def test_the_untrained_network_has_the_published_spread() -> None:
         ({'window': 5}, 'window must be even'),
         ({'ffn_kernel': 4}, 'ffn_kernel odd'),
         ({'depths': []}, 'depths'),
+        ({'depths': [6, 10_000]}, 'depths asks for 10,006 blocks; at most 1,000'),
         ({'upscale': 0}, 'upscale'),
         ({'exit_convs': 2}, 'exit_convs must be 1 or 3'),
         ({'upsampler': 'bicubic'}, "unknown upsampler 'bicubic'"),

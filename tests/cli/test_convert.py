@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from published import load
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
@@ -235,3 +239,32 @@ def test_missing_folder_is_told_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr('deeprftv2_arch.cli.convert.read_checkpoint', lambda *_: pytest.fail('the file was read'))
     with pytest.raises(UserError, match=r'there is no folder .*nowhere'):
         main([str(tmp_path / 'in.pth'), str(tmp_path / 'nowhere' / 'out.pth')])
+
+
+def test_packing_keeps_the_averaged_weights_and_the_options_of_the_training(tmp_path, capsys):
+    net, average = DeepRFTv2(**SMALL), DeepRFTv2(**SMALL)
+    (tmp_path / 'models').mkdir()
+    source, target = tmp_path / 'models' / 'net_g_best.pth', tmp_path / 'photos.safetensors'
+    torch.save({'params': net.state_dict(), 'params_ema': average.state_dict()}, source)
+    options = {**SMALL, 'zero_init_tails': True}  # which weights alone do not tell
+    (tmp_path / 'resolved_options.yml').write_text(yaml.safe_dump({'network_g': {'type': 'DeepRFTv2', **options}}))
+    main(['--pack', str(source), str(target)])
+    assert f'Wrote {target}: DeepRFTv2, ' in capsys.readouterr().out
+    with safe_open(target, framework='pt') as file:
+        assert json.loads(file.metadata()['network_g']) == {'type': 'DeepRFTv2', **options}
+    stored = load_file(target)
+    assert {key: value.half() for key, value in average.state_dict().items()}.keys() == stored.keys()
+    assert all(torch.equal(stored[key], value.half()) for key, value in average.state_dict().items())
+    main(['--pack', '--float32', str(source), str(tmp_path / 'whole.safetensors')])
+    assert all(torch.equal(load_file(tmp_path / 'whole.safetensors')[k], v) for k, v in average.state_dict().items())
+
+
+def test_packing_says_what_it_cannot(tmp_path):
+    torch.save({'conv.weight': torch.ones(1)}, tmp_path / 'a.pth')
+    with pytest.raises(UserError, match=r'nothing tells which network .* resolved_options\.yml'):
+        main(['--pack', str(tmp_path / 'a.pth'), str(tmp_path / 'b.safetensors')])
+    torch.save({'params': DeepRFTv2(**SMALL).state_dict()}, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match=r'Let the name end in \.safetensors'):
+        main(['--pack', str(tmp_path / 'net.pth'), str(tmp_path / 'b.pth')])
+    with pytest.raises(UserError, match='--float32 goes with --pack'):
+        main(['--float32', str(tmp_path / 'net.pth'), str(tmp_path / 'b.pth')])

@@ -613,3 +613,14 @@ def test_a_warmup_that_outlasts_the_training_is_told(ours):
         '--set train.warmup_iter=1000: train.warmup_iter: the training ends at train.total_iter: 3, before the '
         'learning rate is reached.'
     )
+
+
+def test_crops_that_no_window_fits_into_are_told(ours):
+    ours['network_g'] = {'type': 'SwinIR', 'upscale': 1, 'window_size': 8, 'upsampler': ''}
+    Path('run.yml').write_text(yaml.safe_dump(ours))
+    assert read_checked('run.yml', is_train=True, settings=['datasets.train.gt_size=24']).warnings == []
+    (warning,) = read_checked('run.yml', is_train=True, settings=['datasets.train.gt_size=20']).warnings
+    assert str(warning).endswith(
+        'datasets.train.gt_size: crops of 20 pixels for a network with window_size: 8. Unless it pads them by itself, '
+        'write a multiple of 8.'
+    )

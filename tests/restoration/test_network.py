@@ -165,6 +165,14 @@ def test_networks_for_other_images(tmp_path):
     assert '4 channels' in complaint(path)
 
 
+def test_the_weights_of_this_package_change_an_image():
+    shipped = load_network()
+    assert (shipped.name, shipped.scale, shipped.channels) == ('DeepRFTv2', 1, 3)
+    image = torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    image = torch.nn.functional.avg_pool2d(image, 5, 1, 2)
+    assert 1e-4 < (shipped(image) - image).abs().mean() < 0.1
+
+
 def test_package_without_weights(monkeypatch, tmp_path):
     monkeypatch.setattr(network, 'SHIPPED', tmp_path / 'photos.safetensors')
     assert complaint(None) == 'This copy of deeprftv2_arch has no weights inside. Name a file: --weights FILE.'

@@ -14,6 +14,7 @@ from deeprftv2_arch.archs.atd_arch import ATD, ATDFKE
 from deeprftv2_arch.checkpoints.io import mismatch
 from deeprftv2_arch.checkpoints.published_keys.deeprftv2 import add_direction, count_numbers, published_fke_key
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.shapes_only import shapes_only
 
 # Published checkpoints hold this table of pixel distances. It follows from the window size; ours has none.
 INDEX_TABLE = 'relative_position_index_SA'
@@ -178,7 +179,7 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     options = read_options(state)
     name = network_type(state)
-    with torch.device('meta'):
+    with shapes_only():
         network = {'ATD': ATD, 'ATDFKE': ATDFKE}[name](**options).state_dict()
     if problem := mismatch(to_published(network), state):
         raise UserError(f'These weights do not fit {name}: {problem}')

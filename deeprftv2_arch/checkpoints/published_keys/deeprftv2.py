@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from deeprftv2_arch.archs.deeprftv2_arch import DeepRFTv2
 from deeprftv2_arch.checkpoints.io import mismatch
 from deeprftv2_arch.utils.errors import UserError
+from deeprftv2_arch.utils.shapes_only import shapes_only
 
 PREFIX = 'global_model.'
 _SCALES = ('max', 'mid')
@@ -192,7 +192,7 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: A key is missing, left over or wrongly shaped.
     """
-    with torch.device('meta'):
+    with shapes_only():
         network = DeepRFTv2(**read_options(state)).state_dict()
     if problem := mismatch(to_published(network), state):
         raise UserError(f'These weights do not fit DeepRFTv2: {problem}')

@@ -20,6 +20,17 @@ def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
     return qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
+def stable_order(categories: Tensor) -> Tensor:
+    """Indices that sort (N, L) categories, those of one category in order: (N, L).
+
+    torch's default reorders equal ones differently from device to device.
+    """
+    if torch.onnx.is_in_onnx_export():  # which has no stable sort: no two are equal here
+        length = categories.shape[1]
+        return (categories * length + torch.arange(length, device=categories.device)).argsort(dim=-1)
+    return categories.argsort(dim=-1, stable=True)
+
+
 class WindowAttention(nn.Module):
     """Self-attention inside windows with a learned bias for every relative position (Swin Transformer).
 
@@ -43,6 +54,8 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def forward(self, qkv: Tensor, size: tuple[int, int]) -> Tensor:
+        if isinstance(size[0], torch.SymInt) or isinstance(size[1], torch.SymInt):
+            raise ValueError('its windows are tables for one size of images')
         rectangles, inverse = partition(*size, self.window, self.shift, qkv.device)
         table = self.bias_table.t().to(qkv.dtype)
         attended = []
@@ -111,8 +124,7 @@ class CategoryAttention(nn.Module):
 
     def forward(self, qkv: Tensor, similarity: Tensor) -> Tensor:
         batch, length, channels = qkv.shape
-        # A stable sort: torch's default reorders pixels of one category differently from device to device.
-        order = similarity.argmax(dim=-1).argsort(dim=-1, stable=True)
+        order = stable_order(similarity.argmax(dim=-1))
         group = min(length, self.group)
         padded = torch.cat([order, order.flip(1)[:, : -length % group]], dim=1)
         first = torch.arange(batch, device=qkv.device)[:, None] * length  # of each image, among the pixels of all

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn.fdikp.borders import mirrored
+from deeprftv2_arch.nn.fourier import irfft2
 from deeprftv2_arch.nn.precision import at_least_float32, without_autocast
 
 # From this many taps per side on, in pixels of the image, the transform is quicker than the sum over all taps on a
@@ -69,7 +70,7 @@ def _by_transform(padded: Tensor, kernels: Tensor, dilation: int) -> Tensor:
     spread[..., ::dilation, ::dilation] = kernels
     response = torch.fft.rfft2(spread, s=(height, width)).conj()
     product = torch.fft.rfft2(padded).unsqueeze(1) * response.unsqueeze(2)
-    filtered = torch.fft.irfft2(product, s=(height, width))
+    filtered = irfft2(product, height, width)
     return filtered[..., : height - 2 * reach, : width - 2 * reach]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn.fke import FourierWindows, rfft2
+from deeprftv2_arch.nn.fourier import irfft2
 from deeprftv2_arch.nn.pointwise import PointwiseConv2d, PointwiseFusion
 from deeprftv2_arch.nn.precision import at_least_float32
 
@@ -81,7 +82,7 @@ class SpectralFilter(nn.Module):
         spectrum = rfft2(parts) / scale
         changed = self.leave(F.gelu(self.enter(spectrum.real, spectrum.imag)))
         real, imaginary = at_least_float32(changed).chunk(2, dim=1)
-        parts = torch.fft.irfft2(torch.complex(real, imaginary) * scale, s=(rows, columns))
+        parts = irfft2(torch.complex(real, imaginary) * scale, rows, columns)
         return self.windows.merge(parts, height, width)
 
 

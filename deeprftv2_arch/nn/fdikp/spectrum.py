@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeprftv2_arch.nn.fdikp.borders import mirrored
+from deeprftv2_arch.nn.fourier import irfft2
 from deeprftv2_arch.nn.precision import at_least_float32
 from deeprftv2_arch.nn.windows import window_starts
 
@@ -101,6 +102,6 @@ def kernel_of_gain(gain: Tensor, size: int) -> Tensor:
         (..., size, size), the centre at ``size // 2``. For a gain of one it is the unit pulse.
     """
     tile = gain.shape[-2]
-    kernel = torch.fft.fftshift(torch.fft.irfft2(gain, s=(tile, tile)), dim=(-2, -1))
+    kernel = torch.fft.fftshift(irfft2(gain, tile, tile), dim=(-2, -1))
     first = tile // 2 - size // 2
     return kernel[..., first : first + size, first : first + size]

@@ -23,6 +23,7 @@ _MODULES = {
     'numba': 'numba_cpu',
     'wide': 'wide',
     'reference': 'reference',
+    'exported': 'exported',
 }
 _announced: set[str] = set()
 
@@ -174,7 +175,10 @@ def selective_scan(
     if u.is_meta:
         return torch.empty_like(u)  # shapes only: nothing to compute step by step
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
-    name = _choose(backend, u.device, dtype) if _kernels_may_read(inputs) else 'wide'
+    if torch.onnx.is_in_onnx_export() and not torch.jit.is_tracing():
+        name = 'exported'
+    else:
+        name = _choose(backend, u.device, dtype) if _kernels_may_read(inputs) else 'wide'
     _announce(name, 'selective scan: %s on %s', name, u.device.type)
     with without_autocast(u.device):
         return _module(name).scan(*(x.to(dtype) for x in inputs)).to(u.dtype)
