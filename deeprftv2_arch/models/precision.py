@@ -123,7 +123,7 @@ def compile_network(net: nn.Module) -> None:
 
 def _is_fused(net: nn.Module, device: torch.device) -> bool:
     blocks = (module for module in net.modules() if isinstance(module, NAFBlock))
-    return fused.available(device) and any(block.expand.in_channels % fused.LANES == 0 for block in blocks)
+    return fused.available(device) and any(fused.fits(block.expand.in_channels) for block in blocks)
 
 
 def _require_compiler(device: torch.device, key: str) -> None:

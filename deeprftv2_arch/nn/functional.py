@@ -25,7 +25,7 @@ from deeprftv2_arch.nn.pooling import MeanPool
 from deeprftv2_arch.nn.precision import autocasts_to_half
 
 # Modules of torch that a block is built of; all others are from this package.
-_TORCH_MODULES = (nn.Conv2d, nn.Linear, nn.LayerNorm)
+_TORCH_MODULES = (nn.Conv2d, nn.Conv1d, nn.Linear, nn.LayerNorm)
 _PACKAGE = f'{__package__}.'
 
 
@@ -68,7 +68,7 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
 
 def pointwise_of_all(maps: Sequence[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
     """Compute ``weight @ cat(maps) + bias`` at every pixel: maps (N, C_i, H, W), weight (K, sum of all C_i)."""
-    if not fused.runs(*maps) or len(weight) % fused.LANES:
+    if not fused.runs(*maps) or not fused.fits(len(weight)):
         return pointwise(torch.cat(list(maps), dim=1), weight, bias)
     # A product for each map, added to the one before: nothing is concatenated.
     weights = weight.split([x.shape[1] for x in maps], dim=1)
@@ -155,6 +155,25 @@ def add_scan(base: Tensor, x: Tensor, norm: LayerNorm2d, scan: GatedScan, gain: 
     features_weight, gate_weight = scan.in_proj.weight.chunk(2)
     features, _ = fused.norm_expand_depthwise(x, norm, features_weight, None, scan.depthwise, gates=False)
     return fused.gated_update(scan.scan(features), x, base, norm, gate_weight, scan.out_norm, weight)
+
+
+def scan_inputs(features: Tensor, project: nn.Linear, convolution: nn.Conv1d, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute ``c = convolution(project(features))`` along rows put end to end, then ``spread @ c[:R]`` and ``c[R:]``.
+
+    Args:
+        features: (N, D, H, W).
+        project: D -> K, without bias.
+        convolution: Depthwise over K channels, 7 taps.
+        spread: (D, R).
+
+    Returns:
+        (N, H W, D) and (N, H W, K - R).
+    """
+    rank = spread.shape[1]
+    if fused.runs(features) and fused.fits(len(project.weight) - rank) and _replaceable(project, convolution):
+        return fused.scan_inputs(features, project.weight, convolution, spread)
+    convolved = convolution(linear(features, project).flatten(2)).transpose(1, 2)  # n l k
+    return F.linear(convolved[..., :rank], spread), convolved[..., rank:]
 
 
 def _replaceable(*modules: nn.Module) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn.functional import GatedScan, add_scan, linear
+from deeprftv2_arch.nn.functional import GatedScan, add_scan, linear, scan_inputs
 from deeprftv2_arch.nn.norm import LayerNorm, LayerNorm2d
 from deeprftv2_arch.nn.selective_scan import selective_scan
 from deeprftv2_arch.nn.windows import Windows
@@ -34,12 +34,12 @@ class SelectiveScan2d(GatedScan):
     def __init__(self, channels: int, window: int | None = None) -> None:
         super().__init__()
         inner, rank = EXPANSION * channels, math.ceil(channels / 16)
+        projected = rank + 2 * STATE_SIZE
         self.window = None if window is None else Windows(window)
-        self.sections = (rank, STATE_SIZE, STATE_SIZE)
         self.in_proj = nn.Linear(channels, 2 * inner, bias=False)
         self.depthwise = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
-        self.x_proj = nn.Linear(inner, sum(self.sections), bias=False)
-        self.sequence_conv = nn.Conv1d(sum(self.sections), sum(self.sections), 7, padding=3, groups=sum(self.sections))
+        self.x_proj = nn.Linear(inner, projected, bias=False)
+        self.sequence_conv = nn.Conv1d(projected, projected, 7, padding=3, groups=projected)
         self.dt_proj = nn.Linear(rank, inner)
         self.A_log = nn.Parameter(torch.arange(1.0, STATE_SIZE + 1).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
@@ -73,11 +73,11 @@ class SelectiveScan2d(GatedScan):
         return self.window.merge(self._scan_rows(self.window.split(features)), height, width)
 
     def _scan_rows(self, features: Tensor) -> Tensor:
-        projected = self.sequence_conv(linear(features, self.x_proj).flatten(2)).transpose(1, 2)  # b l k
-        steps, into, out_of = projected.split(self.sections, dim=-1)
+        steps, states = scan_inputs(features, self.x_proj, self.sequence_conv, self.dt_proj.weight)
+        into, out_of = states.split(STATE_SIZE, dim=-1)  # b l n
         scanned = selective_scan(
             features.permute(0, 2, 3, 1).flatten(1, 2),  # b l d
-            F.linear(steps, self.dt_proj.weight),
+            steps,
             -self.A_log.exp(),
             into,
             out_of,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn import fused
+from deeprftv2_arch.nn import functional, fused
 from deeprftv2_arch.nn.functional import add_scan, simple_gate
 from deeprftv2_arch.nn.fused import calls
 from deeprftv2_arch.nn.nafblock import NAFBlock
@@ -21,7 +21,7 @@ from deeprftv2_arch.nn.pointwise import PointwiseFusion
 from deeprftv2_arch.nn.vsblock import SelectiveScan2d, VSBlock
 
 # One pixel, one row, one column, a tile of the kernels, some pixels more, two samples, more columns than a strip.
-SIZES = [(2, 16, 1, 1), (1, 32, 1, 5), (1, 16, 7, 1), (1, 48, 3, 48), (2, 64, 9, 33), (1, 16, 4, 258)]
+SIZES = [(2, 16, 1, 1), (1, 32, 1, 5), (1, 16, 7, 1), (1, 48, 3, 48), (2, 64, 9, 33), (1, 24, 4, 30), (1, 16, 4, 258)]
 
 
 @pytest.fixture(autouse=True)
@@ -268,6 +268,23 @@ def test_what_stands_in_the_place_of_a_part_is_called(part: str) -> None:
     block, x = drawn(NAFBlock(16)), torch.randn(1, 16, 4, 4)
     setattr(block, part, Halved(block.get_submodule(part)))
     check(block(x), block.double()(x.double()))
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 3), (5, 20), (13, 17)], ids=str)
+def test_scans_have_the_inputs_of_the_plain_form(size: tuple[int, int], monkeypatch) -> None:
+    scan = drawn(SelectiveScan2d(24))
+    spread = scan.dt_proj.weight
+    features = torch.randn(2, 48, *size, requires_grad=True)
+    leaves = features, scan.x_proj.weight, *scan.sequence_conv.parameters(), spread
+
+    def results() -> list[Tensor]:
+        found = functional.scan_inputs(features, scan.x_proj, scan.sequence_conv, spread)
+        return [*found, *torch.autograd.grad(sum(x.square().sum() for x in found), leaves)]
+
+    ours = results()
+    monkeypatch.setattr(fused, 'runs', lambda *maps: False)
+    for x, plain in zip(ours, results(), strict=True):
+        check(x, plain, 5e-6)
 
 
 @pytest.mark.parametrize('make', [NAFBlock, lambda channels: NAFEVSBlock(channels, 1)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deeprftv2_arch.nn.fused import depthwise_gradient, gradients, kernels
-from deeprftv2_arch.nn.fused.calls import packed
+from deeprftv2_arch.nn.fused import depthwise_gradient, gradients, kernels, scan_kernels
+from deeprftv2_arch.nn.fused.calls import lanes, packed
 
 EPS = np.float32(1e-6)
 MARGIN, MARK = 128, 12345  # floats around every array, and their value around results
@@ -103,5 +103,22 @@ def test_passes_over_pixels_stay_within_their_arrays(pixels: int, channels: int)
         narrow(), broad(), narrow(), broad(), EPS, drawn(wide), drawn(wide), EPS, panels(channels, wide),
         panels(wide, channels), zeros(pixels, wide), zeros(pixels, channels), zeros(wide), zeros(wide),
         zeros(wide, channels), zeros(wide), zeros(channels, wide), 0, pixels,
+    )  # fmt: skip
+    memory.check()
+
+
+@pytest.mark.parametrize(('first', 'last'), [(0, 1), (0, 5), (0, 96), (90, 103), (1, 200)])
+def test_scan_passes_stay_within_their_arrays(first: int, last: int) -> None:
+    memory, inner, steps, length = Memory(), 48, lanes(), last
+    drawn, zeros, panels = memory.drawn, memory.zeros, memory.panels
+    channels = steps + 16
+    scan_kernels.project(
+        drawn(length, inner), panels(channels, inner), drawn(7, channels), drawn(channels), panels(inner, steps),
+        zeros(length, inner), zeros(length, 16), zeros(length, channels), first, last,
+    )  # fmt: skip
+    scan_kernels.project_gradient(
+        drawn(length, inner), drawn(length, 16), drawn(length, inner), drawn(length, channels), drawn(7, channels),
+        drawn(7, channels), drawn(channels), panels(steps, inner), panels(inner, channels), zeros(length, inner),
+        zeros(channels, inner), zeros(7, channels), zeros(channels), zeros(inner, steps), first, last,
     )  # fmt: skip
     memory.check()

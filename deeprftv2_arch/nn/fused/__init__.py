@@ -18,13 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeprftv2_arch.nn.fused.calls import passes
+from deeprftv2_arch.nn.fused.calls import lanes, passes
 from deeprftv2_arch.nn.fused.functions import FeedForward, GatedUpdate, NormExpandDepthwise, Update
+from deeprftv2_arch.nn.fused.scan_function import ScanInputs
 from deeprftv2_arch.nn.norm import LayerNorm2d
 from deeprftv2_arch.nn.precision import autocasts_to_half
 
-LANES = 16
-"""Numbers of channels are multiples of this: that of `kernels/simd.py`, which cannot be imported without Numba."""
+
+def fits(channels: int) -> bool:
+    """Whether the passes, which work here, take maps of so many channels: whole vectors of the processor."""
+    return channels % lanes() == 0
 
 
 def available(device: torch.device) -> bool:
@@ -39,16 +42,16 @@ def runs(*maps: Tensor) -> bool:
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()  # torch.func: no arrays behind its tensors
         and torch.autograd.forward_ad._current_level < 0  # forward mode: the passes have gradients only
+        and passes() is not None
         and all(_is_readable(x) for x in maps)
         and not autocasts_to_half(maps[0].device)
-        and passes() is not None
     )
 
 
 def _is_readable(x: Tensor) -> bool:
     """Whether the kernels can read a map."""
     is_plain = type(x) is Tensor and x.device.type == 'cpu' and x.dtype == torch.float32
-    return is_plain and x.shape[1] % LANES == 0 and x.numel() > 0
+    return is_plain and fits(x.shape[1]) and x.numel() > 0
 
 
 def _check(*expected: tuple[Tensor, tuple[int, ...]]) -> None:
@@ -101,7 +104,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     channels = len(weight)
     bias = weight.new_zeros(channels) if bias is None else bias
     _check((weight, (channels, x.shape[1])), (bias, (channels,)))
-    missing = -channels % LANES
+    missing = -channels % lanes()
     if missing:
         weight, bias = F.pad(weight, (0, 0, 0, missing)), F.pad(bias, (0, missing))
     return _channels(Update.apply(_pixels(x), None, weight, bias))[:, :channels]
@@ -145,6 +148,28 @@ def gated_update(
     settings = np.float32(scan_norm.eps), np.float32(norm.eps), torch.is_grad_enabled()
     parameters = scan_norm.weight, scan_norm.bias, *_folded(norm, gates, None), weight
     return _channels(GatedUpdate.apply(*maps, *parameters, *settings))
+
+
+def scan_inputs(features: Tensor, weight: Tensor, convolution: nn.Conv1d, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Project every pixel, convolve along the rows put end to end, and spread the first channels over all features.
+
+    Args:
+        features: (N, D, H, W).
+        weight: (K, D).
+        convolution: Depthwise over K channels, 7 taps.
+        spread: (D, R).
+
+    Returns:
+        (N, H W, D), the first R channels of the convolution times spread, and (N, H W, K - R), the other channels.
+    """
+    channels, inner, rank = len(weight), features.shape[1], spread.shape[1]
+    _check((weight, (channels, inner)), (convolution.weight, (channels, 1, 7)), (spread, (inner, rank)))
+    if not fits(channels - rank):
+        raise ValueError(
+            f'a fused pass needs whole vectors of {lanes()} channels, but the weights are {channels - rank}'
+        )
+    parameters = weight, convolution.weight.flatten(1), convolution.bias, spread, torch.is_grad_enabled()
+    return ScanInputs.apply(_pixels(features).flatten(1, 2), *parameters)
 
 
 def _folded(norm: LayerNorm2d, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,12 @@ def passes() -> ModuleType | None:
     return kernels
 
 
+@cache
+def lanes() -> int:
+    """Return what numbers of channels are multiples of: the floats of a vector."""
+    return kernel_module('kernels').LANES
+
+
 def _chunks(rows: int, parts: int) -> list[tuple[int, int]]:
     parts = max(min(parts, rows), 1)
     return list(pairwise(rows * part // parts for part in range(parts + 1)))

@@ -41,7 +41,7 @@ def fill_zero(ring, slot, first, last):
 
 @njit(**FLAGS)
 def convolve(rows, slots, start, end, c, weight, bias, out):
-    """Convolve channels c..c+15 of columns start..end-1: out (16 for each). Column p stands at p + 1."""
+    """Convolve a vector of channels, from c on, of columns start..end-1 into out. Column p stands at p + 1."""
     above, row, below = slots
     t0, t1, t2 = load(weight, (0, c)), load(weight, (1, c)), load(weight, (2, c))
     t3, t4, t5 = load(weight, (3, c)), load(weight, (4, c)), load(weight, (5, c))
@@ -60,7 +60,7 @@ def convolve(rows, slots, start, end, c, weight, bias, out):
 
 @njit(**FLAGS)
 def convolve_gradient(rows, slots, expanded, count, c, taps, taps_gradient, taps_bias_gradient, out):
-    """From the gradient of a convolution's value those of its input, taps and bias: channels c..c+15.
+    """From the gradient of a convolution's value those of its input, taps and bias: a vector of channels from c on.
 
     The gradient of the input goes into the first count rows of out, to the other two it is added. Column p stands at
     p + 1 in rows, the ring of the gradient of the value, at p + 2 in expanded, that of the input. The products of

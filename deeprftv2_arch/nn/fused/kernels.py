@@ -2,7 +2,7 @@
 
 Maps lie channels-last in memory: (H, W, C), or (P, C) where the order of pixels does not matter. Every kernel reads its
 inputs once and writes nothing but its result, and what its gradient needs if that is asked for. Numbers of channels are
-multiples of 16.
+multiples of a vector.
 """
 
 from __future__ import annotations

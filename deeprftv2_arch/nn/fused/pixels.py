@@ -1,4 +1,4 @@
-"""Steps on a tile of some pixels inside Numba kernels: arrays (pixels, channels), channels a multiple of 16."""
+"""Steps on a tile of some pixels inside Numba kernels: arrays (pixels, channels), channels a multiple of a vector."""
 
 from __future__ import annotations
 

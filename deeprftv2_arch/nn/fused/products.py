@@ -10,20 +10,22 @@ and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008).
 
 from __future__ import annotations
 
-from llvmlite import binding, ir
-from numba import config, njit, types
+from llvmlite import ir
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from deeprftv2_arch.nn.kernels.build import FLAGS
-from deeprftv2_arch.nn.kernels.simd import FLOATS, LANES, MATH, broadcast, element
+from deeprftv2_arch.nn.kernels.simd import FLOATS, LANES, MATH, WIDE, broadcast, element
 
-_WIDE = '+avx512f' in (getattr(config, 'CPU_FEATURES', None) or binding.get_host_cpu_features().flatten())
-# 32 registers of 16 floats take 8 rows of 48 sums beside the factors; 16 registers of 8 floats take 6 rows of 16.
-ROWS = 8 if _WIDE else 6
-_OUTER_ROWS = 8 if _WIDE else 4  # divides all numbers of channels
-WIDTHS = (48, 32, 16) if _WIDE else (16,)
+# Blocks of sums, as columns and rows: 32 registers of 16 floats take 24 vectors of sums beside the factors, 16
+# registers of 8 floats take 12.
+_BLOCKS = {48: 8, 32: 8, 16: 8} if WIDE else {24: 4, 16: 6, 8: 12}
+WIDTHS = tuple(_BLOCKS)
 """Columns that a panel may have, preferred ones first."""
+ROWS = 8 if WIDE else 12
+"""A multiple of the rows of all blocks."""
+_OUTER_ROWS = 8 if WIDE else 4  # divides all numbers of channels
 
 
 def _define_block(height: int, width: int):
@@ -75,22 +77,26 @@ def _define_block(height: int, width: int):
     return call
 
 
-def _define_blocks(height: int):
-    block_48, block_32, block_16 = (_define_block(height, width) for width in (48, 32, 16))
+_LARGE, _MIDDLE, _SMALL = WIDTHS
+_LARGE_ROWS, _MIDDLE_ROWS, _SMALL_ROWS = _BLOCKS.values()
+
+
+def _define_blocks(heights: tuple[int, ...]):
+    large, middle, small = (_define_block(height, width) for height, width in zip(heights, WIDTHS, strict=True))
 
     @njit(**FLAGS)
     def block(width, left, right, steps, start, out):
-        if width == 48:
-            block_48(left, right, steps, start, out)
-        elif width == 32:
-            block_32(left, right, steps, start, out)
+        if width == _LARGE:
+            large(left, right, steps, start, out)
+        elif width == _MIDDLE:
+            middle(left, right, steps, start, out)
         else:
-            block_16(left, right, steps, start, out)
+            small(left, right, steps, start, out)
 
     return block
 
 
-_block, _outer_block = _define_blocks(ROWS), _define_blocks(_OUTER_ROWS)
+_block, _outer_block = _define_blocks(tuple(_BLOCKS.values())), _define_blocks((_OUTER_ROWS,) * 3)
 
 
 @njit(**FLAGS)
@@ -110,9 +116,10 @@ def multiply(a, count, weights, bias, out):
     channels = a.shape[1]
     panels, _, width = weights.shape
     outputs = panels * width
+    rows = _LARGE_ROWS if width == _LARGE else _MIDDLE_ROWS if width == _MIDDLE else _SMALL_ROWS
     for panel in range(panels):
         right, k = (weights, (panel, 0, 0), width), panel * width
-        for p in range(0, count, ROWS):
+        for p in range(0, count, rows):
             _block(width, (a, (p, 0), channels, 1), right, channels, (bias, (0, k), 0), (out, (p, k), outputs))
 
 
@@ -123,7 +130,9 @@ def add_outer(a, b, out):
     outputs = b.shape[1]
     k = 0
     while k < outputs:
-        width = 48 if _WIDE and outputs - k >= 48 else 32 if _WIDE and outputs - k >= 32 else 16
+        rest = outputs - k
+        # What is left must be a multiple of the smallest width, with few blocks of it: 32 = 2 x 16 and not 24 + 8.
+        width = _LARGE if rest >= _LARGE and rest != 2 * _MIDDLE else _MIDDLE if rest >= _MIDDLE else _SMALL
         for c in range(0, channels, _OUTER_ROWS):
             place = (out, (c, k), outputs)
             _outer_block(width, (a, (0, c), 1, channels), (b, (0, k), outputs), pixels, place, place)

@@ -1,21 +1,26 @@
-"""Vectors of 16 float32 for Numba functions.
+"""Vectors of float32 for Numba functions: 16 with AVX-512, else 8.
 
 Numba leaves it to LLVM to find vector loops in scalar code, and LLVM often does not: it gives up on unrolled bodies, or
 spends a third of a short loop on checks whether arrays overlap. Here the vectors are written out, as a Numba type with
-`+ - * /` (a float32 on one side is repeated in all lanes) and the few functions below. LLVM maps 16 lanes to the
-machine's registers: one of AVX-512, two of AVX2, four of SSE or NEON.
+`+ - * /` (a float32 on one side is repeated in all lanes) and the few functions below. A vector is one register of
+AVX-512 or of AVX2, two of SSE or NEON. It is no wider than a register: AVX2 has 16 of them, which the sums of the
+kernels fill, and what does not fit goes through memory.
 """
 
 from __future__ import annotations
 
 import operator
 
-from llvmlite import ir
-from numba import types
+from llvmlite import binding, ir
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
-LANES = 16
+# What Numba compiles for; NUMBA_CPU_FEATURES can name less than this machine has.
+_FEATURES = getattr(config, 'CPU_FEATURES', None) or binding.get_host_cpu_features().flatten()
+WIDE = '+avx512f' in _FEATURES
+"""Whether there are registers of 16 floats."""
+LANES = 16 if WIDE else 8
 
 FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _INTS = ir.VectorType(ir.IntType(32), LANES)
@@ -83,7 +88,7 @@ def element(context, builder, array_type, array, index_type, index):
 
 
 def _pointer(context, builder, *arguments):
-    """Return the address of the 16 floats from array[index] on."""
+    """Return the address of the vector from array[index] on."""
     return builder.bitcast(element(context, builder, *arguments), FLOATS.as_pointer())
 
 
@@ -99,7 +104,7 @@ def load_one(typing_context, array, index):
 
 @intrinsic
 def load(typing_context, array, index):
-    """Load the 16 floats from array[index] on, along the last axis. The array is contiguous; nothing is checked."""
+    """Load the vector from array[index] on, along the last axis. The array is contiguous; nothing is checked."""
 
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, array, arguments[0], index, arguments[1])
@@ -110,7 +115,7 @@ def load(typing_context, array, index):
 
 @intrinsic
 def store(typing_context, array, index, value):
-    """array[index] and the 15 floats after it = value."""
+    """array[index] and the floats after it = value."""
 
     def generate(context, builder, signature, arguments):
         pointer = _pointer(context, builder, array, arguments[0], index, arguments[1])
@@ -171,7 +176,7 @@ def store_part(typing_context, array, index, count, value):
 
 @intrinsic
 def splat(typing_context, scalar):
-    """Return a vector of 16 times the same float32."""
+    """Return a vector of the same float32 in all lanes."""
 
     def generate(context, builder, signature, arguments):
         return broadcast(builder, arguments[0])
@@ -225,9 +230,10 @@ def add_exponent(typing_context, x, shifted):
 
 @intrinsic
 def sum_lanes_of_rows(typing_context, array, index):
-    """16 rows of 16 floats from array[index] on -> the vector of their sums, lane k the sum of row k.
+    """LANES rows of LANES floats from array[index] on -> the vector of their sums, lane k the sum of row k.
 
-    Rows are added in pairs, each sum half of either, until one vector is left: 15 additions instead of 16 times 4.
+    Rows are added in pairs, each sum half of either, until one vector is left: 15 additions for 16 rows instead
+    of 16 times 4.
     """
 
     def generate(context, builder, signature, arguments):

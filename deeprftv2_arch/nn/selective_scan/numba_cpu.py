@@ -21,14 +21,14 @@ from deeprftv2_arch.nn.kernels.simd import LANES
 from deeprftv2_arch.nn.kernels.threads import run
 from deeprftv2_arch.nn.selective_scan import numba_kernels as kernels
 
-# Blocks of features of one job: as many as keep all their states in the L1 cache.
-_BLOCKS = 8
+# Blocks of features of one job, 128 features: as many as keep all their states in the L1 cache.
+_BLOCKS = 128 // LANES
 # Below about 0.1 ms of work waking other threads costs more than they give.
 _STATE_UPDATES = 2**18
 
 
 def _pack(x: Tensor) -> Tensor:
-    """(D, *) -> (blocks, *, 16): features in blocks of lanes, the last one filled up with zeros."""
+    """(D, *) -> (blocks, *, LANES): features in blocks of lanes, the last one filled up with zeros."""
     x = F.pad(x.movedim(0, -1), (0, -x.shape[0] % LANES))
     return x.unflatten(-1, (-1, LANES)).movedim(-2, 0).contiguous()
 
@@ -52,7 +52,7 @@ def _samples(*inputs: Tensor) -> list[kernels.Sample]:
 
 
 def _forward(inputs: Sequence[Tensor], keep: bool) -> tuple[Tensor, Tensor]:
-    """Return outputs (B, L, D) and, if keep, the states before the chunks (B, chunks, blocks, N, 16)."""
+    """Return outputs (B, L, D) and, if keep, the states before the chunks (B, chunks, blocks, N, LANES)."""
     u, _, A, *_ = inputs
     batch, length, _ = u.shape
     y = torch.empty_like(u)

@@ -1,4 +1,4 @@
-"""The loops of the CPU kernel: one sample, a range of blocks of 16 features.
+"""The loops of the CPU kernel: one sample, a range of blocks of as many features as a vector has lanes.
 
 What bounds them on current processors, and what follows from it:
 
@@ -46,15 +46,15 @@ _STEP, _SLOPE, _DRIVE, _DY, _D_DRIVE, _D_STEP, _TILE = (row * _ROW for row in ra
 
 
 class Sample(NamedTuple):
-    """The inputs of one sample; blocks are (ceil(D / 16)), filled up with zeros."""
+    """The inputs of one sample; blocks are (ceil(D / LANES)), filled up with zeros."""
 
     u: np.ndarray  # (L, D)
     delta: np.ndarray  # (L, D)
-    A: np.ndarray  # (blocks, N, 16); N is a multiple of STATES
+    A: np.ndarray  # (blocks, N, LANES); N is a multiple of STATES
     B: np.ndarray  # (L, N)
     C: np.ndarray  # (L, N)
-    D: np.ndarray  # (blocks, 16)
-    bias: np.ndarray  # (blocks, 16)
+    D: np.ndarray  # (blocks, LANES)
+    bias: np.ndarray  # (blocks, LANES)
 
 
 class Gradients(NamedTuple):
@@ -62,9 +62,9 @@ class Gradients(NamedTuple):
 
     u: np.ndarray  # (L, D)
     delta: np.ndarray  # (L, D)
-    A: np.ndarray  # (blocks, N, 16) float64
-    D: np.ndarray  # (blocks, 16) float64
-    bias: np.ndarray  # (blocks, 16) float64
+    A: np.ndarray  # (blocks, N, LANES) float64
+    D: np.ndarray  # (blocks, LANES) float64
+    bias: np.ndarray  # (blocks, LANES) float64
     BC: np.ndarray  # (N, 2, chunks * CHUNK), of the features of one job
 
 
@@ -72,10 +72,10 @@ class _Scratch(NamedTuple):
     tile: np.ndarray  # (blocks, 6, row)
     kept: np.ndarray  # (STATES, 2, row), states and decays
     sums: np.ndarray  # (N, 2, row), of dB and dC, not yet added over the lanes
-    adjoint: np.ndarray  # (blocks, N, 16), the gradient of the state that enters the chunk from the right
-    A: np.ndarray  # (blocks, N, 16), the gradient of one chunk; so are the next two
-    D: np.ndarray  # (blocks, 16)
-    bias: np.ndarray  # (blocks, 16)
+    adjoint: np.ndarray  # (blocks, N, LANES), the gradient of the state that enters the chunk from the right
+    A: np.ndarray  # (blocks, N, LANES), the gradient of one chunk; so are the next two
+    D: np.ndarray  # (blocks, LANES)
+    bias: np.ndarray  # (blocks, LANES)
 
 
 @njit(**FLAGS)
@@ -112,7 +112,7 @@ def _prefetch_row(array, t, block):
 
 @njit(**FLAGS)
 def _load_four(array, n):
-    """Rows n..n+3 of array (N, 16)."""
+    """Rows n..n+3 of array (N, LANES)."""
     return load(array, (n, 0)), load(array, (n + 1, 0)), load(array, (n + 2, 0)), load(array, (n + 3, 0))
 
 
@@ -139,7 +139,7 @@ def _four_weights(array, t, n):
 def forward(sample, y, starts, keep, first, last):
     """Scan blocks first..last.
 
-    Args: y (L, D); starts (chunks, blocks, N, 16), the state before each chunk, written if keep.
+    Args: y (L, D); starts (chunks, blocks, N, LANES), the state before each chunk, written if keep.
     """
     u, delta, A, B, C, D, bias = sample
     length, states, blocks = B.shape[0], B.shape[1], last - first
@@ -227,7 +227,7 @@ def _back(kept, sums, at, inputs, gradients, adjoint, state, dA, a, b, c):
 
 @njit(**FLAGS)
 def _four_states(sample, dy, gradients, scratch, start, i, block, begin, n, steps):
-    """States n..n+3 of a block through a chunk, forth and back. start (N, 16) is the state before the chunk.
+    """States n..n+3 of a block through a chunk, forth and back. start (N, LANES) is the state before the chunk.
 
     i: index of the block in scratch. block: its index in the sample. The first four states also ask for the memory
     that is needed next: the inputs of the chunk before this one, and where the gradients of this one go.
