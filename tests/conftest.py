@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +23,10 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 # One thread in each process, for several tests run at a time. The processes that they start inherit the variables.
 torch.set_num_threads(1)
 os.environ.update(OMP_NUM_THREADS='1', NUMBA_NUM_THREADS='1')
+
+# BasicSR makes `spawn` the way to start processes where none was chosen, and the next tests of the process would have it.
+if sys.platform == 'linux':
+    multiprocessing.set_start_method('fork')
 
 # A shell starts what it runs in the background with Ctrl+C ignored, and so would be all that the tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -188,6 +188,7 @@ def test_other_weights(place, tmp_path):
         assert [option.text.split('\n')[-1].strip() for option in options] == [
             place.weights.name,
             place.other_weights.name,
+            'those of this package',
         ]
         options[1].click()
         wait_for(
