@@ -24,7 +24,7 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 torch.set_num_threads(1)
 os.environ.update(OMP_NUM_THREADS='1', NUMBA_NUM_THREADS='1')
 
-# BasicSR makes `spawn` the way to start processes where none was chosen, and the next tests of the process would have it.
+# Where nobody has chosen how processes start, BasicSR chooses `spawn`, and the next tests of a process would have it.
 if sys.platform == 'linux':
     multiprocessing.set_start_method('fork')
 
